@@ -1,0 +1,1 @@
+"""wg: a job queue for Python on the store you already run."""

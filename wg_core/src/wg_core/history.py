@@ -1,0 +1,64 @@
+"""What is remembered of each ended attempt, and its form in the store.
+
+A history is newline-delimited JSON, one `AttemptRecord` a line, appended by the transition that ends the
+attempt (Retry, Bury, Cancel, a retire or a rescue). Append-only lines let every store add one without reading
+the others. A backend keeps at least the newest `HISTORY_KEEP_BYTES` and may cut what is older, even in the
+middle of a line: `decode_history` skips a broken first line.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+HISTORY_KEEP_BYTES = 65_536
+"""A backend may drop older bytes of a history that grew beyond this."""
+
+
+class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One ended attempt. Times are milliseconds since the epoch, UTC."""
+
+    attempt: int
+    outcome: str
+    """retry, dead, cancelled, or crashed (the worker vanished)."""
+    worker: str
+    started_at: int | None = None
+    ended_at: int | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    traceback: str | None = None
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(AttemptRecord)
+
+
+def encode_record(record: AttemptRecord) -> bytes:
+    """Return the record as one line of JSON, newline included."""
+    return _encoder.encode(record) + b"\n"
+
+
+def decode_history(history: bytes | None) -> tuple[AttemptRecord, ...]:
+    """Return the records of a stored history, oldest first; a first line that was cut is skipped."""
+    if not history:
+        return ()
+    records = []
+    for number, line in enumerate(history.splitlines()):
+        try:
+            records.append(_decoder.decode(line))
+        except msgspec.DecodeError:
+            if number:
+                raise
+    return tuple(records)
+
+
+def vanished(*, attempt: int, worker: str, reserved_at: int, ended_at: int, reason: str) -> AttemptRecord:
+    """Return the record of an attempt whose worker died: written by retire and rescue."""
+    return AttemptRecord(
+        attempt=attempt,
+        outcome="crashed",
+        worker=worker,
+        started_at=reserved_at,
+        ended_at=ended_at,
+        error_type="WorkerVanished",
+        error_message=reason,
+    )
