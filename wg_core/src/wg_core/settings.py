@@ -66,7 +66,7 @@ class WorkerSettings:
 
     @classmethod
     def of(cls, **settings: Any) -> WorkerSettings:
-        """Return settings from keywords as users write them: durations as float or timedelta, queues as any sequence."""
+        """Return settings from keywords as users write them: durations also as timedelta, queues as any sequence."""
         known = {field.name for field in fields(cls)}
         for name in settings:
             if name not in known:
