@@ -1,0 +1,1 @@
+"""Speed of wg against the raw store, as ratios measured in one run: `python -m benchmarks --help`."""
