@@ -1,0 +1,90 @@
+"""Processes are killed again and again while jobs are enqueued; in the end every job is finished or dead."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable
+
+import pytest
+from audit import at_rest, audit, is_charge
+from conftest import NAMESPACE
+from trees import Log, Tree, producing, wait_for
+
+from wg_core.backend import Backend
+
+JOBS = 20_000
+SHORT_LEASE = ("--lease", "2", "--heartbeat", "0.4", "--batch-size", "100", "--shutdown-timeout", "5")
+
+
+class Killer:
+    """Kills one thing after the other, and starts again what does not start by itself."""
+
+    def __init__(self, start: Callable[[], Tree]) -> None:
+        self._start = start
+        self._random = random.Random(20)
+        self.trees = [start(), start()]
+        self.killed: set[int] = set()
+        self.counts = {"child": 0, "supervisor": 0, "tree": 0}
+
+    def strike(self) -> None:
+        """Kill a worker process, a supervisor alone, or a whole tree; only such as have work."""
+        number = self._random.randrange(len(self.trees))
+        tree = self.trees[number]
+        what = self._random.choice(("child", "child", "supervisor", "tree"))
+        busy = tree.busy_children()
+        if not busy:
+            return
+        if what == "child":
+            self._kill(self._random.choice(busy))
+        elif what == "supervisor":
+            self._kill(tree.pid)
+            tree.wait(10)
+            self.trees[number] = self._start()
+        else:
+            self.killed.update((tree.pid, *tree.signal_all(signal.SIGKILL)))
+            tree.wait(10)
+            self.trees[number] = self._start()
+        self.counts[what] += 1
+
+    def _kill(self, pid: int) -> None:
+        os.kill(pid, signal.SIGKILL)
+        self.killed.add(pid)
+
+
+@pytest.mark.timeout(300)
+def test_no_job_is_lost_or_stranded_while_processes_are_killed_again_and_again(
+    store_url: str, backend: Backend, log: Log, start_tree: Callable[..., Tree]
+) -> None:
+    killer = Killer(lambda: start_tree(store_url, *SHORT_LEASE))
+    with producing(log, store_url, NAMESPACE, count=JOBS, batch=200, pause=0.15) as producer:
+        while producer.poll() is None:
+            threading.Event().wait(0.4)
+            killer.strike()
+    wait_for(lambda: at_rest(backend), "all jobs settled", 120)
+
+    facts = audit(log, backend, killer.killed)
+    assert min(killer.counts.values()) >= 2, f"not every kind of kill hit: {killer.counts}"
+    assert facts.interrupted >= 5, "the kills hit no running handler"
+    assert len(facts.enqueued) == JOBS
+    assert not facts.lost
+    assert not facts.unmatched
+    charges = [entry["id"] for entry in log.of("started") if is_charge(entry["id"])]
+    assert len(charges) == len(set(charges)), "an at-most-once job started twice"
+
+
+def test_a_killed_worker_process_gives_its_jobs_back_at_once_not_after_the_lease(
+    store_url: str, backend: Backend, log: Log, start_tree: Callable[..., Tree]
+) -> None:
+    tree = start_tree(store_url, "--lease", "600", processes=1)
+    with producing(log, store_url, NAMESPACE, count=3_000, batch=500, pause=0):
+        victim = wait_for(tree.busy_children, "a worker process at work")[0]
+        os.kill(victim, signal.SIGKILL)
+    wait_for(lambda: at_rest(backend), "all jobs settled long before the lease is over", 60)
+
+    facts = audit(log, backend, {victim})
+    assert facts.interrupted > 0, "the kill hit no running handler"
+    assert not facts.lost
+    assert not facts.unmatched
