@@ -8,7 +8,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from trees import Log
-
 from wg_core.backend import Backend
 from wg_core.job import JobState
 from wg_core.protocol import JobFilter, StatsLevel

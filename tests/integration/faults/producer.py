@@ -1,7 +1,7 @@
 """A producer process of its own: `python producer.py URL NAMESPACE PREFIX COUNT BATCH PAUSE`.
 
-Every id is written to the log only after the enqueue that stored it returned. A batch whose enqueue failed is sent again
-with the same ids until it is answered: that is what a careful producer does, and why enqueue is idempotent.
+Every id is written to the log only after the enqueue that stored it returned. A batch whose enqueue failed is sent
+again with the same ids until it is answered: that is what a careful producer does, and why enqueue is idempotent.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ import sys
 import threading
 
 import fault_jobs
-
 from wg_core import Client
 from wg_core.errors import AmbiguousResultError, BackendUnavailableError
 
 
-def main(url: str, namespace: str, prefix: str, count: int, batch: int, pause: float) -> None:
+def main(url: str, namespace: str, *, prefix: str, count: int, batch: int, pause: float) -> None:
     with Client.connect(url, namespace=namespace) as client:
         for first in range(0, count, batch):
             ids = [f"{prefix}{number:06d}" for number in range(first, min(count, first + batch))]
@@ -40,4 +39,5 @@ def enqueue(client: Client, ids: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]), float(sys.argv[6]))
+    _, url, namespace, prefix, count, batch, pause = sys.argv
+    main(url, namespace, prefix=prefix, count=int(count), batch=int(batch), pause=float(pause))

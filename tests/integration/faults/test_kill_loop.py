@@ -9,10 +9,9 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from audit import at_rest, audit, is_charge
-from conftest import NAMESPACE
-from trees import Log, Tree, producing, wait_for
 
+from audit import at_rest, audit, is_charge
+from trees import NAMESPACE, Log, Tree, producing, wait_for
 from wg_core.backend import Backend
 
 JOBS = 20_000

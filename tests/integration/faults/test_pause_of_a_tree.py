@@ -7,9 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from audit import at_rest, is_charge
-from conftest import NAMESPACE
-from trees import Log, Tree, producing, wait_for
-
+from trees import NAMESPACE, Log, Tree, producing, wait_for
 from wg_core import Client
 from wg_core.backend import Backend
 from wg_core.job import JobState
