@@ -7,7 +7,15 @@ import traceback
 
 import click
 
-from wg_core.errors import BackendError, SchemaError, UnknownJobError, UnsupportedError, WgError
+from wg_core.errors import (
+    BackendError,
+    ConfigError,
+    PayloadError,
+    SchemaError,
+    UnknownBackendError,
+    UnsupportedError,
+    WgError,
+)
 
 DEBUG_KEY = "wg.debug"
 """Where --debug leaves its mark in `click.Context.meta`."""
@@ -34,10 +42,10 @@ def exit_code_of(error: WgError) -> ExitCode:
             return ExitCode.USAGE
         case BackendError():
             return ExitCode.UNREACHABLE
-        case UnknownJobError():
-            return ExitCode.FAILED
-        case _:
+        case ConfigError() | PayloadError() | UnknownBackendError():
             return ExitCode.USAGE
+        case _:
+            return ExitCode.FAILED
 
 
 class CommandFailed(click.ClickException):

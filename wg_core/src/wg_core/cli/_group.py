@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 from typing import Any, NamedTuple
 
 import click
 
+from wg_core._suggest import did_you_mean
 from wg_core.cli import _errors
 from wg_core.errors import WgError
 
@@ -58,9 +58,7 @@ class CommandLine(click.Group):
         name = args[0]
         if name in COMMANDS or name.startswith("-"):
             return super().resolve_command(ctx, args)
-        near = difflib.get_close_matches(name, COMMANDS, n=1)
-        guess = f", did you mean {near[0]!r}?" if near else ""
-        raise click.UsageError(f"no such command {name!r}{guess}", ctx)
+        raise click.UsageError(f"no such command {name!r}{did_you_mean(name, COMMANDS)}", ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the help of all commands without importing any."""

@@ -78,7 +78,7 @@ def store_options(command: Command) -> Command:
             )
         return command(*args, store=StoreAddress(url=url, namespace=namespace), **kwargs)
 
-    for option in (_debug_option, _namespace_option, _url_option):
+    for option in (debug_option, _namespace_option, _url_option):
         with_store = option(with_store)
     return with_store  # type: ignore[return-value]  # click's decorators hand the function back
 
@@ -91,7 +91,7 @@ _url_option = click.option("--url", envvar="WG_URL", show_envvar=True, help="The
 _namespace_option = click.option(
     "--namespace", envvar="WG_NAMESPACE", show_envvar=True, default="wg", show_default=True, help="Isolates everything."
 )
-_debug_option = click.option(
+debug_option = click.option(
     "--debug", is_flag=True, expose_value=False, callback=_note_debug, help="Show the traceback of an error."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")

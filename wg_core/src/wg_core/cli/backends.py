@@ -13,7 +13,7 @@ from wg_core.registry import installed_backends
 @json_option
 def backends(*, as_json: bool) -> None:
     """List the URL schemes that are installed, and which distribution brings each."""
-    found = sorted(installed_backends())
+    found = installed_backends()
     if as_json:
         output.print_json(
             [{"scheme": scheme, "distribution": name, "version": version} for scheme, name, version in found]

@@ -32,8 +32,6 @@ from wg_core.options import JobOptions
 @store_options
 def enqueue(*, store: StoreAddress, name: str, args_text: str, as_json: bool, **options: Any) -> None:
     """Store one job for the handler NAME and write its id."""
-    if options["delay"] is not None and options["run_at"] is not None:
-        raise click.UsageError("--delay and --at exclude each other")
     args = _parse_args(args_text)
     given = {key: value for key, value in options.items() if value is not None}
     with store.open() as backend:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 import click
 
+from wg_core._suggest import did_you_mean
 from wg_core.backend import Backend
 from wg_core.cli import output
 from wg_core.cli._options import StoreAddress, json_option, store_options
@@ -91,6 +91,5 @@ def _check_known(backend: Backend, queue: str, *, force: bool) -> None:
     known = backend.stats().queues
     if force or queue in known:
         return
-    near = difflib.get_close_matches(queue, known, n=1)
-    guess = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known) or 'none yet'}."
-    raise click.UsageError(f"no queue {queue!r}, {guess} --force does it for a queue that is yet to come")
+    suggestion = did_you_mean(queue, known) or f"; there are: {', '.join(known) or 'none yet'}"
+    raise click.UsageError(f"no queue {queue!r}{suggestion} (--force for a queue that is yet to come)")

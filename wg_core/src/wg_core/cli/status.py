@@ -27,10 +27,9 @@ def status(*, store: StoreAddress, exact: bool, as_json: bool) -> None:
     if as_json:
         output.print_json(_as_dict(store, stats))
         return
-    click.echo(f"{redact(store.url)} namespace {store.namespace}")
+    lengths = [(key, output.at_least(getattr(stats, key), capped=key in stats.capped)) for key in LENGTHS]
     output.print_pairs(
-        [(key, output.at_least(getattr(stats, key), capped=key in stats.capped)) for key in LENGTHS]
-        + [("workers", str(stats.workers))]
+        [("store", redact(store.url)), ("namespace", store.namespace), *lengths, ("workers", str(stats.workers))]
     )
     if stats.queues:
         click.echo()
