@@ -1,0 +1,90 @@
+"""The chores of wg, each in an environment of its own: `nox --list` names them, `nox -s tests` runs one."""
+
+from __future__ import annotations
+
+import shutil
+
+import nox
+
+nox.needs_version = ">=2026.1"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_missing_interpreters = False
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+SOURCES = ("wg_core/src", "wg_redis/src", "wg_sqlite/src")
+PYTHONS = [version for version in ("3.11", "3.12", "3.13", "3.14") if shutil.which(f"python{version}")]
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install the distributions from this tree, and the named groups of tools."""
+    editable = ("./wg_core[sql,rich,testing,servers]", "./wg_redis", "./wg_sqlite")
+    arguments = [word for distribution in editable for word in ("--editable", distribution)]
+    session.install(*arguments, *nox.project.dependency_groups(PYPROJECT, *groups))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Find mistakes and strange formatting."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types of the packages, and of the public API as a user writes it."""
+    install(session, "types", "test")
+    session.run("mypy", *SOURCES, "tests/typing")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run all tests; arguments go to pytest."""
+    install(session, "test")
+    session.run("python", "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Run all tests and say which branches none of them took."""
+    install(session, "coverage")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", "-q", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build the wheels and try them, and a stranger's backend, in empty environments."""
+    install(session, "test")
+    session.run("python", "-m", "pytest", "-q", "tests/packaging", *session.posargs)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Take out one guard at a time and see that a test notices."""
+    install(session, "test")
+    session.run("python", "-m", "tests.mutants", *session.posargs)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Run the demo as a new user would."""
+    session.install("./wg_core", "./wg_sqlite", "rich")
+    session.run("wg", "demo", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Run the code in the documentation and follow its links."""
+    install(session, "test")
+    session.run("python", "-m", "pytest", "-q", "tests/docs", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure wg against the raw stores."""
+    install(session)
+    session.run("python", "-m", "benchmarks", *session.posargs)
