@@ -12,6 +12,7 @@ from wg_core.backend import Backend
 from wg_core.errors import AmbiguousResultError, BackendError, BackendUnavailableError
 from wg_core.job import EnqueueResult, NewJob
 
+DEFAULT_ENQUEUE_TIMEOUT_SECONDS = 3.0
 MAX_BATCH_BYTES = 8 * 1_048_576
 """One request holds no more than this, whatever `max_batch` allows: servers limit theirs."""
 FIRST_PAUSE_SECONDS = 0.05

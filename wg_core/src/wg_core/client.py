@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from wg_core import config
 from wg_core._payload import encode_named, largest_part
-from wg_core._sending import send, split
+from wg_core._sending import DEFAULT_ENQUEUE_TIMEOUT_SECONDS, send, split
 from wg_core.backend import Backend
 from wg_core.errors import BackendUnavailableError, ConfigError, PayloadError, UnknownJobError, UnsupportedError
 from wg_core.handle import JobHandle, cancel_job
@@ -24,8 +24,6 @@ from wg_core.settings import Seconds
 from wg_core.validation import DEFAULT_MAX_PAYLOAD_BYTES, check_duration, check_id, check_name, check_whole_number
 
 R = TypeVar("R")
-
-DEFAULT_ENQUEUE_TIMEOUT_SECONDS = 3.0
 
 
 class Client:
@@ -58,6 +56,7 @@ class Client:
         namespace: str | None = None,
         *,
         enqueue_timeout: Seconds = DEFAULT_ENQUEUE_TIMEOUT_SECONDS,
+        max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
         **backend_options: Any,
     ) -> Client:
         """Return a client for the URL, without any I/O; what is left out is taken from the configuration.
@@ -65,7 +64,7 @@ class Client:
         Raises ConfigError or UnknownBackendError when the URL, the namespace or an option is wrong.
         """
         backend = config.open_configured_backend(url, namespace, **backend_options)
-        return cls(backend, enqueue_timeout=enqueue_timeout)
+        return cls(backend, enqueue_timeout=enqueue_timeout, max_payload_bytes=max_payload_bytes)
 
     @property
     def backend(self) -> Backend:

@@ -13,10 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from wg_core._sending import DEFAULT_ENQUEUE_TIMEOUT_SECONDS
 from wg_core.backend import Backend
 from wg_core.errors import ConfigError
 from wg_core.registry import DEFAULT_NAMESPACE, open_backend
-from wg_core.validation import check_namespace
+from wg_core.settings import Seconds
+from wg_core.validation import check_duration, check_namespace
 
 if TYPE_CHECKING:
     from wg_core.client import Client
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 class _Configured:
     url: str | None = None
     namespace: str | None = None
+    enqueue_timeout: Seconds = DEFAULT_ENQUEUE_TIMEOUT_SECONDS
     backend_options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -42,19 +45,27 @@ class _Shared:
 _shared = _Shared()
 
 
-def configure(*, url: str | None = None, namespace: str | None = None, **backend_options: Any) -> None:
+def configure(
+    *,
+    url: str | None = None,
+    namespace: str | None = None,
+    enqueue_timeout: Seconds = DEFAULT_ENQUEUE_TIMEOUT_SECONDS,
+    **backend_options: Any,
+) -> None:
     """Say which store this process uses; replaces an earlier configuration whole and closes its client.
 
-    Does no I/O. What is left out comes from the environment at first use. Backend options are those of the URL's
-    query. Raises ConfigError for a malformed namespace or URL argument.
+    Does no I/O. What is left out comes from the environment at first use. `enqueue_timeout` is explained at
+    `Client`; further options are those of the backend, as in the URL's query. Raises ConfigError for a malformed
+    namespace or timeout; the rest is looked at when the first job is sent.
     """
+    check_duration("enqueue_timeout", enqueue_timeout, zero_allowed=True)
     if namespace is not None:
         check_namespace(namespace)
     if url is not None and not isinstance(url, str):
         raise ConfigError(f"url must be a string, got a {type(url).__name__}")
     with _shared.lock:
         replaced, _shared.client = _shared.client, None
-        _shared.configured = _Configured(url, namespace, backend_options)
+        _shared.configured = _Configured(url, namespace, enqueue_timeout, backend_options)
     if replaced is not None:
         replaced.close()
 
@@ -112,7 +123,7 @@ def _open_client() -> Client:
 
     with _shared.lock:
         if _shared.client is None:
-            _shared.client = Client.connect()
+            _shared.client = Client(open_configured_backend(), enqueue_timeout=_shared.configured.enqueue_timeout)
         return _shared.client
 
 

@@ -32,7 +32,7 @@ class JobFunction(Generic[P, R]):
         self, body: Callable[P, R], *, name: str | None = None, aliases: Iterable[str] = (), options: JobOptions
     ) -> None:
         check_body(body)
-        functools.update_wrapper(self, body)
+        functools.update_wrapper(self, body, updated=())
         self.body = body
         self.name = check_name(name_of(body) if name is None else name)
         self.aliases = _checked_aliases(aliases)

@@ -156,7 +156,8 @@ def _load(entry_point: EntryPoint) -> type[Backend]:
 def _distribution_of(entry_point: EntryPoint) -> tuple[str, str]:
     if entry_point.dist is None:
         return "an unnamed distribution", ""
-    return entry_point.dist.name, entry_point.dist.version
+    metadata = entry_point.dist.metadata  # broken installations lack a name or a version
+    return metadata["Name"] or "an unnamed distribution", metadata["Version"] or ""
 
 
 def _normalised(distribution: str) -> str:

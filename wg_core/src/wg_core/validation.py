@@ -14,6 +14,7 @@ MAX_NAME_LENGTH = 200
 MAX_QUEUE_LENGTH = 200
 MAX_KEY_LENGTH = 255
 MAX_ID_LENGTH = 64
+MAX_HEADERS_LENGTH = 16_384
 MAX_PRIORITY = 100
 MAX_RETRIES = 1_000_000
 MAX_DURATION_SECONDS = 100 * 366 * 86_400.0
@@ -22,6 +23,7 @@ DEFAULT_MAX_PAYLOAD_BYTES = 1_048_576
 
 _NAMESPACE = re.compile(r"[a-z][a-z0-9_]{0,29}")
 _ID = re.compile(r"[!-~]{1,64}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _UNSTORABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -58,12 +60,17 @@ def check_id(job_id: str) -> str:
 
 
 def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers as a dict; ConfigError when they are not strings by strings."""
+    """Return the headers as a dict; ConfigError when they are not strings by strings, or too long."""
     if not isinstance(headers, Mapping):
         raise ConfigError(f"headers must be a mapping of strings to strings, got {_shown(headers)}")
     for key, value in headers.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise ConfigError(f"headers must be strings, got {key!r}: {_shown(value)}")
+        if _SURROGATE.search(key) or _SURROGATE.search(value):
+            raise ConfigError(f"headers must not hold lone surrogates, got {key!r}: {_shown(value)}")
+    size = sum(len(key) + len(value) for key, value in headers.items())
+    if size > MAX_HEADERS_LENGTH:
+        raise ConfigError(f"headers may have {MAX_HEADERS_LENGTH:,} characters together, got {size:,}")
     return dict(headers)
 
 
