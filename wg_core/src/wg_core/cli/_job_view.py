@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -21,16 +22,25 @@ from wg_core.protocol import JobFilter
 PAGE = 500
 
 
-def find_all(backend: Backend, where: JobFilter, limit: int | None) -> Iterator[JobRecord]:
-    """Yield up to `limit` jobs (None: all), page by page."""
-    cursor, left = None, limit
-    while left is None or left > 0:
-        page = backend.find(where, cursor=cursor, limit=PAGE if left is None else min(PAGE, left))
+def find_all(backend: Backend, filters: Iterable[JobFilter], limit: int) -> Iterator[JobRecord]:
+    """Yield the jobs that the filters find, one filter after the other; says so where `limit` (0: none) cuts them."""
+    page_size = min(PAGE, limit + 1) if limit else PAGE
+    found = itertools.chain.from_iterable(_pages(backend, where, page_size) for where in filters)
+    for number, record in enumerate(found):
+        if limit and number == limit:
+            click.echo(f"only the first {limit} are shown, --limit 0 shows all", err=True)
+            return
+        yield record
+
+
+def _pages(backend: Backend, where: JobFilter, page_size: int) -> Iterator[JobRecord]:
+    cursor = None
+    while True:
+        page = backend.find(where, cursor=cursor, limit=page_size)
         yield from page.jobs
         cursor = page.cursor
         if cursor is None:
             return
-        left = None if left is None else left - len(page.jobs)
 
 
 def get_one(backend: Backend, job_id: str, *states: JobState) -> JobRecord:
@@ -43,12 +53,11 @@ def get_one(backend: Backend, job_id: str, *states: JobState) -> JobRecord:
     return found[0]
 
 
-def print_list(records: Iterable[JobRecord], *, as_json: bool, empty: str) -> int:
-    """Write a list of jobs; returns how many there were."""
+def print_list(records: Iterable[JobRecord], *, as_json: bool, empty: str) -> None:
+    """Write a list of jobs."""
     if as_json:
-        views = [as_dict(record) for record in records]
-        output.print_json_lines(views)
-        return len(views)
+        output.print_json_lines(as_dict(record) for record in records)
+        return
     table = output.Table(
         ("id", "name", "queue", "state", "priority", "attempt", "when", "note"), numbers=frozenset({"priority"})
     )
@@ -58,7 +67,6 @@ def print_list(records: Iterable[JobRecord], *, as_json: bool, empty: str) -> in
             record.id, record.name, record.queue, record.state, record.priority, attempt, _when(record), _note(record)
         )
     table.show(empty)
-    return len(table.rows)
 
 
 def print_one(record: JobRecord, *, as_json: bool) -> None:

@@ -29,7 +29,7 @@ def list_dead(*, store: StoreAddress, queue: str | None, name: str | None, limit
     """List dead letters, the newest first."""
     where = JobFilter(state=JobState.DEAD, queue=queue, name=name)
     with store.open() as backend:
-        found = _job_view.find_all(backend, where, limit or None)
+        found = _job_view.find_all(backend, [where], limit)
         _job_view.print_list(found, as_json=as_json, empty="no dead letters")
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import click
 
-from wg_core.backend import Backend
 from wg_core.cli import _job_view, _selection
 from wg_core.cli._options import StoreAddress, json_option, store_options
-from wg_core.job import JobRecord, JobState
+from wg_core.job import JobState
 from wg_core.protocol import Action, CancelJobs, DeleteJobs, JobFilter, RequeueJobs
 
 LISTED_STATES = (JobState.RUNNING, JobState.READY, JobState.RETRY, JobState.SCHEDULED, JobState.DEAD)
@@ -38,7 +35,7 @@ def list_jobs(
     """List jobs: what runs now first, then what waits, then the dead letters."""
     states = LISTED_STATES if state is None else (JobState(state),)
     with store.open() as backend:
-        found = _find(backend, [JobFilter(state=each, queue=queue, name=name) for each in states], limit or None)
+        found = _job_view.find_all(backend, [JobFilter(state=each, queue=queue, name=name) for each in states], limit)
         _job_view.print_list(found, as_json=as_json, empty="no jobs")
 
 
@@ -83,10 +80,3 @@ def _alter(store: StoreAddress, ids: tuple[str, ...], action: Action, done: str,
     with store.open() as backend:
         changes = _selection.change_ids(backend, ids, action, expected=None)
     _selection.report(changes, done, "job", as_json=as_json)
-
-
-def _find(backend: Backend, filters: list[JobFilter], limit: int | None) -> Iterator[JobRecord]:
-    for where in filters:
-        for record in _job_view.find_all(backend, where, limit):
-            yield record
-            limit = None if limit is None else limit - 1

@@ -1,0 +1,103 @@
+"""`wg demo` from end to end: on a SQLite file, on Redis, and where it cannot run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "wg_core.cli", "demo"]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    own = {key: value for key, value in os.environ.items() if not key.startswith("WG_")}
+    return {**own, "TMPDIR": str(folder)}
+
+
+def run_demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments], env=environment(folder), capture_output=True, text=True, timeout=100, check=False
+    )
+
+
+def assert_that_the_kill_hit_and_nothing_was_lost(summary: dict[str, Any]) -> None:
+    assert summary["lost"] == []
+    assert summary["unexplained"] == []
+    assert summary["packed"] == summary["files"] - 1
+    assert len(summary["dead"]) == 1
+    assert summary["retries"] > 0
+    assert summary["killed_pids"]
+    assert summary["interrupted"] > 0
+    assert len(summary["run_twice"]) >= summary["interrupted"]
+    assert summary["worker_exit_code"] == 0
+    assert summary["ok"]
+
+
+def test_the_demo_kills_a_process_and_loses_nothing_on_a_sqlite_file(tmp_path: Path) -> None:
+    result = run_demo(tmp_path, "--files", "500", "--json")
+    assert result.returncode == 0, result.stderr
+    assert_that_the_kill_hit_and_nothing_was_lost(json.loads(result.stdout))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo_runs_the_same_on_redis_and_leaves_no_job_behind(tmp_path: Path, redis_url: str) -> None:
+    result = run_demo(tmp_path, "--files", "500", "--json", "--url", redis_url)
+    assert result.returncode == 0, result.stderr
+    summary = json.loads(result.stdout)
+    assert_that_the_kill_hit_and_nothing_was_lost(summary)
+    status = subprocess.run(
+        [sys.executable, "-m", "wg_core.cli", "status", "--url", redis_url, "--json"],
+        env={**environment(tmp_path), "WG_NAMESPACE": summary["namespace"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    left = json.loads(status.stdout)
+    assert [left[state] for state in ("ready", "scheduled", "retry", "running", "dead", "workers")] == [0] * 6
+
+
+def test_a_person_reads_what_happened_and_what_to_do_next(tmp_path: Path) -> None:
+    result = run_demo(tmp_path, "--files", "120", "--keep")
+    assert result.returncode == 0, result.stderr
+    assert "enqueued 120 jobs" in result.stdout
+    assert "lost: 0, run twice: " in result.stdout
+    assert "wg worker --url sqlite:jobs.db your_module" in result.stdout
+    [folder] = tmp_path.iterdir()
+    assert f"kept in       {folder}" in result.stdout
+    assert (folder / "journal.jsonl").stat().st_size > 0
+
+
+def test_a_store_that_lives_in_one_process_is_refused_in_one_line(tmp_path: Path) -> None:
+    result = run_demo(tmp_path, "--url", "memory:", "--json")
+    assert result.returncode == 2
+    assert "lives in one" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_demo_that_is_stopped_takes_its_worker_and_its_folder_with_it(tmp_path: Path, stop: signal.Signals) -> None:
+    with subprocess.Popen(
+        COMMAND, env=environment(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as demo:
+        wait_for(lambda: list(tmp_path.glob("wg-demo-*/journal.jsonl")))
+        demo.send_signal(stop)
+        _, stderr = demo.communicate(timeout=40)
+    assert demo.returncode == 1, stderr
+    assert "Traceback" not in stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def wait_for(condition: Any, seconds: float = 30.0) -> None:
+    pause, deadline = threading.Event(), time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        pause.wait(0.02)
