@@ -1,0 +1,44 @@
+"""The code in README and quickstart runs as it stands, block after block, in one folder and one shell."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.docs.markdown import ROOT, Block, blocks
+
+
+def as_shell(found: Block, number: int) -> Iterator[str]:
+    """Files are written, other Python blocks are run, and so are the commands of console blocks.
+
+    `sh` blocks are not: they install things.
+    """
+    if found.language == "python":
+        name = found.file_name or f"block_{number}.py"
+        yield f"cat > {name} <<'END OF BLOCK'\n{found.text}END OF BLOCK"
+        if found.file_name is None:
+            yield f"python {name}"
+    elif found.language == "console":
+        yield from found.commands
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])
+def test_every_block_of_the_page_runs(page: str, tmp_path: Path) -> None:
+    script = [line for number, found in enumerate(blocks(ROOT / page)) for line in as_shell(found, number)]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("WG_", "PYTEST_"))}
+    done = subprocess.run(
+        ["bash", "-euxo", "pipefail", "-c", "\n".join(script)],
+        cwd=tmp_path,
+        env={**clean, "PATH": f"{Path(sys.executable).parent}:{clean['PATH']}", "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
