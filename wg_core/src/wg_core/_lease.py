@@ -12,6 +12,9 @@ from typing import Protocol, TypeAlias
 
 from wg_core.protocol import WorkerNews
 
+REPLACE_ME = 75
+"""Exit code of a worker process that wants to be replaced: a handler's thread does not move, or its lease was lost."""
+
 OnNews: TypeAlias = Callable[[WorkerNews, frozenset[str]], None]
 """Called from any thread with the news of a beat and the paused queues; returns quickly, never raises."""
 

@@ -7,7 +7,11 @@ from typing import TypeAlias
 
 import msgspec
 
+from wg_core._failure import error_message, error_name, error_traceback
+from wg_core.backoff import retry_delay
+from wg_core.errors import JobCancelled, JobError, JobTimeout
 from wg_core.history import AttemptRecord
+from wg_core.job import ReservedJob
 
 
 class CountsAs(enum.StrEnum):
@@ -85,3 +89,93 @@ class Applied(enum.StrEnum):
     APPLIED = "applied"
     LOST = "lost"
     """(id, worker, lease_no) is not running: nothing was changed."""
+
+
+class TimeoutStep(enum.StrEnum):
+    """Which of the three steps ended a job whose time was over."""
+
+    COOPERATIVE = "the handler stopped itself"
+    RAISED = "ended by an exception raised in its thread"
+    REPLACED = "its thread did not move, so its process is replaced"
+    GIVEN_UP = "its thread did not move and was given up"
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """The circumstances in which one attempt ended. Times are milliseconds since the epoch, UTC."""
+
+    worker: str
+    started_at: int
+    ended_at: int
+    retry_delay: float
+    """Seconds before the first retry, from the job's envelope."""
+    timeout: float | None = None
+    timeout_step: TimeoutStep | None = None
+    cancelled: bool = False
+    lease_lost: bool = False
+
+
+def decide(job: ReservedJob, error: BaseException | None, ending: Ending, *, chance: float = 0.0) -> Outcome | None:
+    """Turn the end of one attempt into the one thing to tell the store; None when the job is no longer ours.
+
+    Pure: `chance` (from -1 to 1) is the jitter of the backoff. A handler that returns is done, also when a cancel
+    or its timeout came too late to stop it. A handler that raises after a cancel is cancelled, whatever it raised.
+    """
+    if ending.lease_lost:
+        return None
+    if error is None:
+        return Ack(id=job.id, lease_no=job.lease_no)
+    if ending.cancelled or isinstance(error, JobCancelled):
+        return Cancel(id=job.id, lease_no=job.lease_no, record=record_of(job, error, "cancelled", ending))
+    if is_final(job, error):
+        return Bury(id=job.id, lease_no=job.lease_no, record=record_of(job, error, "dead", ending))
+    return Retry(
+        id=job.id,
+        lease_no=job.lease_no,
+        delay_seconds=_delay(job, error, ending, chance),
+        record=record_of(job, error, "retry", ending),
+    )
+
+
+def decide_unfinished(job: ReservedJob, ending: Ending) -> Outcome | None:
+    """Turn an attempt that the worker must break off because it stops into what to tell the store (pure).
+
+    The attempt is not used up, except that a job which may start only once did start.
+    """
+    if ending.lease_lost:
+        return None
+    if not (job.at_most_once or ending.cancelled):
+        return Release(id=job.id, lease_no=job.lease_no)
+    return decide(job, JobCancelled("the worker stopped before the handler had ended"), ending)
+
+
+def is_final(job: ReservedJob, error: BaseException) -> bool:
+    """Whether this failure ends the job: it says so itself, the job may start only once, or the attempts are used."""
+    is_fatal = isinstance(error, JobError) and error.is_fatal
+    return is_fatal or job.at_most_once or job.attempt > job.max_retries
+
+
+def record_of(job: ReservedJob, error: BaseException, outcome: str, ending: Ending) -> AttemptRecord:
+    """Return what is remembered of a failed attempt."""
+    return AttemptRecord(
+        attempt=job.attempt,
+        outcome=outcome,
+        worker=ending.worker,
+        started_at=ending.started_at,
+        ended_at=ending.ended_at,
+        error_type="JobTimeout" if isinstance(error, JobTimeout) else error_name(error),
+        error_message=_message(error, ending),
+        traceback=error_traceback(error) if error.__traceback__ is not None else None,
+    )
+
+
+def _message(error: BaseException, ending: Ending) -> str:
+    if ending.timeout_step is None:
+        return error_message(error)
+    passed = f"the timeout of {ending.timeout} s passed; {ending.timeout_step.value}"
+    return passed if isinstance(error, JobTimeout) else f"{error_message(error)} ({passed})"
+
+
+def _delay(job: ReservedJob, error: BaseException, ending: Ending, chance: float) -> float:
+    if isinstance(error, JobError) and error.delay_seconds is not None and error.delay_seconds >= 0:
+        return error.delay_seconds
+    return retry_delay(ending.retry_delay, job.attempt, chance)
