@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -17,41 +17,52 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CONTAINERS = (list, tuple, set, frozenset)
 
 
-def first_fault(value: Any, path: str, encoder: msgspec.json.Encoder) -> str | None:
-    """Return what makes `value` unfit for JSON, depth first, or None: NaN, a set, a key that is no string.
+class Fault(NamedTuple):
+    """What makes one value unfit for JSON."""
 
-    Values that have one written form (datetime, UUID, Decimal, bytes, dataclasses …) are fit: the types of the handler
-    read them back.
+    path: str
+    reason: str
+    is_certain: bool = True
+    """False: the types of a handler may make it fit (an annotated set, keys that are annotated as int)."""
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.reason}"
+
+
+def faults(value: Any, path: str, encoder: msgspec.json.Encoder) -> Iterator[Fault]:
+    """Return what makes `value` unfit for JSON, depth first: NaN, sets, keys that are no strings, unknown types.
+
+    Values that have one written form (datetime, UUID, Decimal, bytes, dataclasses …) are fit: the types of the
+    handler read them back.
     """
     fault = _own_fault(value, path)
     if fault is not None:
-        return fault
+        yield fault
     parts = list(children(value, path))
     for child_path, child in parts:
-        fault = first_fault(child, child_path, encoder)
-        if fault is not None:
-            return fault
-    return None if parts or _encodes(value, encoder) else f"{path} is {with_article(value)}"
+        yield from faults(child, child_path, encoder)
+    if fault is None and not parts and not _encodes(value, encoder):
+        yield Fault(path, f"is {with_article(value)}")
 
 
-def first_difference(given: Any, returned: Any, path: str) -> str | None:
+def first_difference(given: Any, returned: Any, path: str) -> Fault | None:
     """Return the first value that would not arrive as it was given, or None.
 
     A tuple that arrives as a list is no difference where the handler does not say tuple: JSON has one kind of array.
     Values of equal type whose parts show no difference count as equal, whatever their `__eq__` says.
     """
-    if _equal(given, returned):
+    if are_equal(given, returned):
         return None
     if isinstance(given, float) and not math.isfinite(given):
-        return f"{path} is {given!r}"
+        return Fault(path, f"is {given!r}")
     if isinstance(given, dict) and isinstance(returned, dict):
-        fault = _own_fault({key: None for key in given if key not in returned}, path)
-        return fault or _difference_of_parts(given, returned, path)
+        changed_keys = {key: None for key in given if key not in returned}
+        return _fault_of_keys(changed_keys, path) or _difference_of_parts(given, returned, path)
     if isinstance(given, set | frozenset) and type(given) is type(returned):
         return None  # it arrives as a set, and its parts have no order to compare by
     if type(given) is type(returned) or (type(given) is tuple and isinstance(returned, list)):
         return _difference_of_parts(given, returned, path)
-    return f"{path} is {with_article(given)}, and would arrive as {with_article(returned)}"
+    return Fault(path, f"is {with_article(given)}, and would arrive as {with_article(returned)}")
 
 
 def children(value: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -75,24 +86,29 @@ def with_article(value: Any) -> str:
     return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
-def _own_fault(value: Any, path: str) -> str | None:
+def _own_fault(value: Any, path: str) -> Fault | None:
     """Return what is wrong with the value itself, its parts left aside."""
     if isinstance(value, float) and not math.isfinite(value):
-        return f"{path} is {value!r}"
+        return Fault(path, f"is {value!r}")
     if isinstance(value, str) and _SURROGATE.search(value):
-        return f"{path} is a str with lone surrogates"
+        return Fault(path, "is a str with lone surrogates")
     if isinstance(value, set | frozenset):
-        return f"{path} is {with_article(value)}"
+        return Fault(path, f"is {with_article(value)}", is_certain=False)
     if isinstance(value, Mapping):
-        for key in value:
-            if not isinstance(key, str):
-                return f"{path} has the key {key!r}, {with_article(key)}; keys are strings"
-            if _SURROGATE.search(key):
-                return f"{path} has a key with lone surrogates"
+        return _fault_of_keys(value, path)
     return None
 
 
-def _difference_of_parts(given: Any, returned: Any, path: str) -> str | None:
+def _fault_of_keys(mapping: Mapping[Any, Any], path: str) -> Fault | None:
+    for key in mapping:
+        if not isinstance(key, str):
+            return Fault(path, f"has the key {key!r}, {with_article(key)}; keys are strings", is_certain=False)
+        if _SURROGATE.search(key):
+            return Fault(path, "has a key with lone surrogates")
+    return None
+
+
+def _difference_of_parts(given: Any, returned: Any, path: str) -> Fault | None:
     pairs = zip(children(given, path), children(returned, path), strict=False)
     for (child_path, child), (_, returned_child) in pairs:
         difference = first_difference(child, returned_child, child_path)
@@ -101,10 +117,11 @@ def _difference_of_parts(given: Any, returned: Any, path: str) -> str | None:
     return None
 
 
-def _equal(given: Any, returned: Any) -> bool:
+def are_equal(given: Any, returned: Any) -> bool:
+    """Return whether the values compare equal; values that cannot be compared do not."""
     try:
         return bool(given == returned)
-    except Exception:  # noqa: BLE001 - a stranger's __eq__; unknown is treated as different and looked at part by part
+    except Exception:  # noqa: BLE001 - a stranger's __eq__ may raise anything
         return False
 
 

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import UNSET
 
-from wg_core._json_faults import first_difference, first_fault, with_article
+from wg_core._json_faults import Fault, are_equal, faults, first_difference, with_article
 from wg_core.errors import ConfigError, PayloadError
 
-_FIELD_OF_ERROR = re.compile(r"at `\$\.(\w+)")
+_PATH_OF_ERROR = re.compile(r"at `(\$\.(\w+)[^`]*)`$")
 _ENCODING_ERRORS = (TypeError, ValueError, OverflowError, NotImplementedError)
 _INSTEAD_OF: dict[Any, str] = {
     inspect.Parameter.VAR_POSITIONAL: "take a list instead",
@@ -59,8 +59,8 @@ def encode_named(name: str, args: dict[str, Any]) -> bytes:
             f"payload of {name!r} must be a dict of named arguments, got {with_article(args)}", job_name=name
         )
     encoded = _encode(name, args)
-    if msgspec.json.decode(encoded) != args:
-        fault = first_fault(args, "$", _encoder)
+    if not are_equal(args, msgspec.json.decode(encoded)):
+        fault = next(faults(args, "$", _encoder), None)
         if fault is not None:
             raise _not_json(name, fault)
     return encoded
@@ -126,7 +126,7 @@ class Parameters:
             returned = codec.decoder.decode(encoded)
         except msgspec.DecodeError as error:
             raise self._misfit(given, error) from error
-        if returned != given:
+        if not are_equal(given, returned):
             difference = first_difference(given, returned, "$")
             if difference is not None:
                 raise _not_json(self._name, difference)
@@ -191,11 +191,12 @@ class Parameters:
 
     def _misfit(self, given: Any, error: msgspec.DecodeError) -> PayloadError:
         """Name NaN, sets and the like for what they are: the decoder saw only the null or array they became."""
-        field = _FIELD_OF_ERROR.search(str(error))
-        if field is not None:
-            fault = first_fault(getattr(given, field[1]), f"$.{field[1]}", _encoder)
-            if fault is not None:
-                return _not_json(self._name, fault)
+        where = _PATH_OF_ERROR.search(str(error))
+        if where is not None:
+            path, field = where.groups()
+            for fault in faults(getattr(given, field), f"$.{field}", _encoder):
+                if fault.is_certain or fault.path == path:
+                    return _not_json(self._name, fault)
         return PayloadError(f"payload of {self._name!r} does not fit its handler: {error}", job_name=self._name)
 
 
@@ -205,8 +206,14 @@ def _encode(name: str, arguments: Any) -> bytes:
     except RecursionError as error:
         raise _not_json(name, "$ is nested too deeply, or holds itself") from error
     except _ENCODING_ERRORS as error:
-        raise _not_json(name, first_fault(arguments, "$", _encoder) or str(error)) from error
+        raise _not_json(name, _cause(arguments, error)) from error
 
 
-def _not_json(name: str, reason: str) -> PayloadError:
+def _cause(arguments: Any, error: Exception) -> Fault | str:
+    """Return what stopped the encoder: a certain fault if there is one, for sets and the like are written somehow."""
+    found = sorted(faults(arguments, "$", _encoder), key=lambda fault: not fault.is_certain)
+    return found[0] if found else str(error)
+
+
+def _not_json(name: str, reason: Fault | str) -> PayloadError:
     return PayloadError(f"payload of {name!r} must be JSON: {reason}", job_name=name)
