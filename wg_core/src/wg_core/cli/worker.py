@@ -8,11 +8,13 @@ from typing import Any
 
 import click
 
-from wg_core.cli._logging import LEVELS, log_to_stderr
+from wg_core._stderr_log import log_to_stderr
 from wg_core.cli._options import Command, StoreAddress, duration, names, store_options
 from wg_core.registry import redact
 from wg_core.settings import WorkerSettings
 from wg_core.supervisor import Supervisor
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 _DEFAULTS = WorkerSettings()
 
@@ -53,7 +55,7 @@ def _setting(name: str, help: str, **attributes: Any) -> Callable[[Command], Com
 @_setting("heartbeat", "How often the lease is renewed.", type=duration)
 @click.option(
     "--log-level",
-    type=click.Choice(LEVELS, case_sensitive=False),
+    type=click.Choice(LOG_LEVELS, case_sensitive=False),
     default="info",
     show_default=True,
     envvar="WG_WORKER_LOG_LEVEL",
@@ -70,9 +72,10 @@ def worker(
     --shutdown-timeout; the second gives them back at once.
     """
     settings = WorkerSettings.of(queues=tuple(name for part in queues for name in part) or None, **values)
-    log_to_stderr(log_level)
-    supervisor = Supervisor(store.url, namespace=store.namespace, settings=settings, modules=modules)
+    store.open().close()  # a wrong URL or option is told before anything else
+    log_to_stderr(log_level.upper())
     click.echo(_banner(store, settings, modules), err=True)
+    supervisor = Supervisor(store.url, namespace=store.namespace, settings=settings, modules=modules)
     click.get_current_context().exit(supervisor.run())
 
 
