@@ -218,8 +218,8 @@ class Children:
         child.channel.close()
         running = child.board.running()
         end = child.describe_end()
-        level = logging.INFO if child.process.returncode == 0 else logging.WARNING
-        _log.log(level, "%s; %d handlers were running", end, len(running))
+        level = logging.INFO if child.process.returncode == 0 or self.is_stopping else logging.WARNING
+        _log.log(level, "%s%s", end, f", {len(running)} handlers were running" if running else "")
         self._on_event(WorkerEvent("ended", child.pid, child.worker, end))
         if child.is_ready:
             # What the stop cut off is not to blame: it goes back without using an attempt.

@@ -76,7 +76,8 @@ class Retirer(Service):
             self._tries = 0
             self._on_retired(death, rescued)
             self._pending.popleft()
-        return FOREVER
+        # Whoever stops us while deaths are pending does not wake us again.
+        return 0.0 if self.is_stopping else FOREVER
 
     def _is_done(self) -> bool:
         return self.is_stopping and (not self._pending or time.monotonic() > self._finish_by)

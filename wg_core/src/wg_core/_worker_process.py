@@ -14,6 +14,7 @@ import selectors
 import signal
 import socket
 import sys
+import sysconfig
 import threading
 import time
 import traceback
@@ -188,11 +189,11 @@ def import_modules(modules: tuple[str, ...]) -> str | None:
 
 
 def _in_one_line(error: BaseException) -> str:
-    """Return what was raised and by which line of code, leaving out the frames of the import machinery and ours."""
+    """Return what was raised, and the last line of code that is neither ours nor a library's."""
     text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(": ")
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
-    own = [frame for frame in frames if frame.filename != __file__]
-    return f"{text} ({own[-1].filename}, line {own[-1].lineno})" if own else text
+    foreign = (*map(sysconfig.get_path, ("stdlib", "purelib", "platlib")), "<", __file__)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(foreign)]
+    return f"{text} ({frames[-1].filename}, line {frames[-1].lineno})" if frames else text
 
 
 def _receive_setup(channel: Channel) -> Setup | None:

@@ -160,7 +160,7 @@ class Supervisor:
             look_seconds = children.turn()
             if children.import_error and not children.is_stopping:
                 _log.error("%s", children.import_error)
-                self._stop(children, now=False)
+                children.stop(now=False, within_seconds=STOP_MARGIN_SECONDS)
             if children.is_over:
                 break
             selector.select(min(look_seconds, self._settings.heartbeat))
