@@ -84,7 +84,8 @@ def _killed(summary: Summary) -> str:
     if not verdict.killed_pids:
         return "none: the jobs were over too soon"
     pids = ", ".join(map(str, verdict.killed_pids))
-    return f"pid {pids}, {output.plural(verdict.interrupted, 'interrupted run')}"
+    again = "" if verdict.recovery_seconds is None else f", all started again within {verdict.recovery_seconds:.1f} s"
+    return f"pid {pids} with SIGKILL: {output.plural(verdict.interrupted, 'interrupted run')}{again}"
 
 
 def _print_verdict(summary: Summary) -> None:
@@ -92,13 +93,16 @@ def _print_verdict(summary: Summary) -> None:
     colour = "green" if summary.is_good else "red"
     click.echo()
     click.secho(f"lost: {len(verdict.lost)}, run twice: {len(verdict.run_twice)}", fg=colour, bold=True)
+    unreported = len(verdict.run_twice) - verdict.interrupted
+    if unreported > 0:
+        click.echo(f"({verdict.interrupted} were cut off by the kill, {unreported} had ended but not yet reported it)")
     for title, found in (("lost", verdict.lost), ("run again without a reason", verdict.unexplained)):
         for file in found:
             click.secho(f"  {title}: {file}", fg="red")
     if summary.worker_exit_code != 0:
         click.secho(f"  the worker ended with exit code {summary.worker_exit_code}", fg="red")
     if summary.is_good:
-        click.echo("(counted from a journal that the jobs wrote themselves, apart from the store)")
+        click.echo("(counted from a journal that the jobs wrote by themselves, apart from the store)")
         click.echo(NEXT_STEPS)
 
 

@@ -25,6 +25,8 @@ class Verdict:
     killed_pids: tuple[int, ...]
     interrupted: int
     """Runs that had started and not ended in a process that was killed."""
+    recovery_seconds: float | None
+    """How long after the kill the last of them had started again; None when none was interrupted or came back."""
     lost: tuple[str, ...]
     """Files that were neither packed nor are a dead letter."""
     run_twice: tuple[str, ...]
@@ -64,6 +66,7 @@ def check(files: Sequence[str], events: Iterable[Event], dead: Collection[str]) 
         dead=tuple(sorted(dead)),
         killed_pids=tuple(ledger.killed),
         interrupted=ledger.interrupted(),
+        recovery_seconds=ledger.recovery_seconds,
         lost=tuple(file for file in files if file not in packed and file not in dead),
         run_twice=tuple(sorted(ledger.run_twice)),
         unexplained=tuple(sorted(ledger.unexplained)),
@@ -76,14 +79,16 @@ class _Ledger:
     def __init__(self) -> None:
         self.packed: dict[str, Event] = {}
         self.failures = 0
-        self.killed: dict[int, None] = {}
+        self.killed: dict[int, float] = {}
+        """The time of the kill by process."""
+        self.recovery_seconds: float | None = None
         self.run_twice: set[str] = set()
         self.unexplained: set[str] = set()
         self._runs: defaultdict[str, dict[tuple[str, int], _Run]] = defaultdict(dict)
 
     def note(self, event: Event) -> None:
         if event.kind is EventKind.KILL:
-            self.killed[event.pid] = None
+            self.killed[event.pid] = event.at
         elif event.kind is EventKind.STARTED:
             self._start(event)
         else:
@@ -97,9 +102,19 @@ class _Ledger:
         runs = self._runs[event.file]
         if runs:
             before = next(reversed(runs.values()))
-            if before.end is not EventKind.FAILED:
-                (self.run_twice if before.pid in self.killed else self.unexplained).add(event.file)
+            self._explain(event, before)
         runs[event.job, event.lease_no] = _Run(event.pid)
+
+    def _explain(self, event: Event, before: _Run) -> None:
+        """Find the reason why a job was started again."""
+        if before.end is EventKind.FAILED:
+            return
+        if before.pid not in self.killed:
+            self.unexplained.add(event.file)
+            return
+        self.run_twice.add(event.file)
+        if before.end is None:
+            self.recovery_seconds = max(self.recovery_seconds or 0.0, event.at - self.killed[before.pid])
 
     def _end(self, event: Event) -> None:
         run = self._runs[event.file].get((event.job, event.lease_no))

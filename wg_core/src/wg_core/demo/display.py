@@ -113,4 +113,4 @@ class RichDisplay:
 
 
 def _counts(progress: Progress) -> str:
-    return f"{progress.done:,} of {progress.total:,} jobs, {progress.retries} failed and run again"
+    return f"{progress.done:,} of {progress.total:,} jobs, {progress.retries} failed by design"

@@ -32,6 +32,7 @@ PROCESSES = 2
 THREADS = 4
 FAILS_ONCE_EVERY = 40
 FAILS_TWICE_EVERY = 200
+FATAL_FILE = "antigravity.py"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,9 +129,9 @@ class _Demo:
 
     def _enqueue(self) -> None:
         begun = time.monotonic()
-        fatal = len(self._files) // 3
+        fatal = next((file for file in self._files if file.endswith(FATAL_FILE)), self._files[0])
         jobs = [
-            pack.job(file, str(self._journal_path), failures=_failures(number), fatal=number == fatal)
+            pack.job(file, str(self._journal_path), failures=_failures(number), fatal=file == fatal)
             for number, file in enumerate(self._files)
         ]
         Client(self._store.backend).enqueue_many(jobs)
