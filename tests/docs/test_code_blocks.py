@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.markdown import ROOT, Block, blocks
+from tests.docs.markdown import PAGES, ROOT, Block, blocks
 
 
 def as_shell(found: Block, number: int) -> Iterator[str]:
@@ -42,3 +42,10 @@ def test_every_block_of_the_page_runs(page: str, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_python_block_of_the_page_is_python(page: Path) -> None:
+    for found in blocks(page):
+        if found.language == "python":
+            compile(found.text, str(page), "exec", dont_inherit=True)
