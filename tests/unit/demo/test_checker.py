@@ -105,3 +105,10 @@ def test_an_end_without_a_start_is_named() -> None:
 
 def test_the_same_run_ending_twice_is_named() -> None:
     assert verdict_on(started("a"), packed("a"), packed("a")).unexplained == ("a",)
+
+
+def test_the_recovery_time_runs_from_the_kill_to_the_first_run_again() -> None:
+    again = Event(kind=EventKind.STARTED, pid=BERT, at=0.25, file="a", job="job-a", lease_no=2)
+    verdict = verdict_on(started("a"), kill(ANNA), again, packed("a", run=2, pid=BERT))
+    assert verdict.recovery_seconds == 0.25
+    assert verdict_on(started("a"), packed("a")).recovery_seconds is None

@@ -84,7 +84,9 @@ def _killed(summary: Summary) -> str:
     if not verdict.killed_pids:
         return "none: the jobs were over too soon"
     pids = ", ".join(map(str, verdict.killed_pids))
-    again = "" if verdict.recovery_seconds is None else f", all started again within {verdict.recovery_seconds:.1f} s"
+    again = (
+        "" if verdict.recovery_seconds is None else f", the first begun again after {verdict.recovery_seconds:.2f} s"
+    )
     return f"pid {pids} with SIGKILL: {output.plural(verdict.interrupted, 'interrupted run')}{again}"
 
 

@@ -26,7 +26,7 @@ class Verdict:
     interrupted: int
     """Runs that had started and not ended in a process that was killed."""
     recovery_seconds: float | None
-    """How long after the kill the last of them had started again; None when none was interrupted or came back."""
+    """How long after the kill the first of them started again; None when none was interrupted or came back."""
     lost: tuple[str, ...]
     """Files that were neither packed nor are a dead letter."""
     run_twice: tuple[str, ...]
@@ -113,8 +113,8 @@ class _Ledger:
             self.unexplained.add(event.file)
             return
         self.run_twice.add(event.file)
-        if before.end is None:
-            self.recovery_seconds = max(self.recovery_seconds or 0.0, event.at - self.killed[before.pid])
+        if before.end is None and self.recovery_seconds is None:
+            self.recovery_seconds = event.at - self.killed[before.pid]
 
     def _end(self, event: Event) -> None:
         run = self._runs[event.file].get((event.job, event.lease_no))
