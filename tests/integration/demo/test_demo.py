@@ -13,6 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
+
+from wg_core.envelope import decode_envelope
+from wg_core.job import JobState
+from wg_core.protocol import DeleteJobs, JobFilter
+from wg_core.registry import open_backend
 
 COMMAND = [sys.executable, "-m", "wg_core.cli", "demo"]
 
@@ -62,6 +68,40 @@ def test_the_demo_runs_the_same_on_redis_and_leaves_no_job_behind(tmp_path: Path
     )
     left = json.loads(status.stdout)
     assert [left[state] for state in ("ready", "scheduled", "retry", "running", "dead", "workers")] == [0] * 6
+
+
+def test_a_job_that_somebody_deletes_meanwhile_is_counted_as_lost(tmp_path: Path, redis_url: str) -> None:
+    with subprocess.Popen(
+        [*COMMAND, "--files", "500", "--json", "--url", redis_url],
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as demo:
+        wait_for(lambda: list(tmp_path.glob("wg-demo-*/journal.jsonl")))
+        [deleted] = delete_one_waiting_job(redis_url)
+        stdout, stderr = demo.communicate(timeout=90)
+    assert demo.returncode == 1, stderr
+    summary = json.loads(stdout)
+    assert summary["lost"] == [deleted]
+    assert not summary["ok"]
+
+
+def delete_one_waiting_job(redis_url: str) -> list[str]:
+    """Delete the job that would run last, and return its file."""
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        [meta] = client.keys("{demo_*}:meta")
+    with open_backend(redis_url, namespace=meta[1 : meta.index("}")]) as backend:
+        cursor, last = None, None
+        while True:
+            page = backend.find(JobFilter(state=JobState.READY), cursor=cursor)
+            last = page.jobs[-1] if page.jobs else last
+            cursor = page.cursor
+            if cursor is None:
+                break
+        assert last is not None
+        changed = backend.alter([last.id], DeleteJobs(), expected=frozenset({JobState.READY})).changed
+        return [json.loads(bytes(decode_envelope(last.body).args))["file"] for _ in changed]
 
 
 def test_a_person_reads_what_happened_and_what_to_do_next(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from wg_core.demo.worker_command import WorkerCommand
 from wg_core.errors import WgError
 
 LOOK_SECONDS = 0.05
+QUIET_SECONDS = 2.0
+"""When nothing has happened for so long, the store is asked whether there is anything left to wait for."""
 STUCK_SECONDS = 60.0
 """When nothing has happened for so long, what is missing counts as lost."""
 GONE_SECONDS = 5.0
@@ -55,15 +57,17 @@ class Watcher:
         self._wait_until(self._is_store_empty)
 
     def _look(self) -> bool:
-        """Read the journal, draw, kill when it is time; returns whether every file is settled."""
+        """Read the journal, draw, kill when it is time; returns whether there is nothing left to wait for."""
         self._read()
         self._display.show(Progress(done=len(self._settled), total=self._total, retries=self._retries))
         if not self._has_hit and self._kills < MOST_KILLS and 2 * len(self._settled) >= self._total:
             self._kill_busiest()
-        return len(self._settled) == self._total
+        if len(self._settled) == self._total:
+            return True
+        return time.monotonic() - self._last_event > QUIET_SECONDS and self._is_store_empty()
 
     def _is_store_empty(self) -> bool:
-        """Say whether the outcomes of the last jobs have reached the store."""
+        """Say whether no job waits or runs any more: also the outcomes of the last ones have been reported."""
         self._read()
         stats = self._backend.stats()
         return not (stats.ready or stats.scheduled or stats.retry or stats.running)
