@@ -177,9 +177,8 @@ class Parameters:
     def _refuse_unnamed(self, parameter: inspect.Parameter) -> None:
         advice = _INSTEAD_OF.get(parameter.kind)
         if advice is not None:
-            raise ConfigError(
-                f"job {self._name!r} cannot take {str(parameter)!r}: a payload holds named parameters; {advice}"
-            )
+            shown = parameter.replace(annotation=parameter.empty, default=parameter.empty)
+            raise ConfigError(f"job {self._name!r} cannot take {shown}: a payload holds named parameters; {advice}")
 
     def _unbound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> PayloadError:
         try:

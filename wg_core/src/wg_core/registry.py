@@ -32,7 +32,7 @@ EXTRA_BY_SCHEME = {
 """Schemes that we publish ourselves, and the extra of wg-core that brings them."""
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):")
-_USERINFO_PASSWORD = re.compile(r"(://[^:@/?#]*):.*@", re.DOTALL)
+_USERINFO_PASSWORD = re.compile(r"((?::|^)//[^:@/?#]*):.*@", re.DOTALL)
 _QUERY_PAIR = re.compile(r"([?&])([^=&]*)=([^&]*)")
 _SECRET_WORDS = ("pass", "pwd", "secret", "token", "credential", "api_key", "apikey")
 
