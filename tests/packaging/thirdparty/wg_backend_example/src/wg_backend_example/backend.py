@@ -180,6 +180,7 @@ class ExampleBackend(Backend):
 
     def wait(self, queues: Sequence[str] | None, timeout_seconds: float) -> None:
         """Look again and again: a file wakes nobody."""
+        self._store.check_open()
         deadline = time.monotonic() + timeout_seconds
         while (left := deadline - time.monotonic()) > 0 and not self._has_ready(queues):
             if self._woken.wait(min(left, POLL_SECONDS)):

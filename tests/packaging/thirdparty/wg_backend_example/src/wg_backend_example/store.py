@@ -100,6 +100,11 @@ class Store:
         self._inherited.append(self._connection)
         self._connection = None
 
+    def check_open(self) -> None:
+        """Raise BackendUnavailableError when the store was closed."""
+        if self._closed:
+            raise BackendUnavailableError("this backend was closed; open another one")
+
     def schema_version(self) -> int | None:
         """Return the version of the file's tables, None when there are none yet."""
         with self._lock, _sorted_errors():
@@ -120,8 +125,7 @@ class Store:
         return connection
 
     def _open(self) -> sqlite3.Connection:
-        if self._closed:
-            raise BackendUnavailableError("this backend was closed; open another one")
+        self.check_open()
         if self._connection is None:
             self._connection = sqlite3.connect(self._path, timeout=10, isolation_level=None, check_same_thread=False)
             self._connection.row_factory = sqlite3.Row
