@@ -70,7 +70,7 @@ def test_a_list_pages_past_the_store_and_stops_at_the_limit(wg: Wg, put: Callabl
 @pytest.mark.usefixtures("one_in_each_state")
 def test_the_table_shows_who_runs_a_job_and_why_another_failed(wg: Wg) -> None:
     table = wg("jobs", "list").stdout
-    assert table.splitlines()[0].split() == ["ID", "NAME", "QUEUE", "STATE", "PRIORITY", "ATTEMPT", "WHEN", "NOTE"]
+    assert table.splitlines()[0].split() == ["ID", "NAME", "QUEUE", "STATE", "PRIO", "RUN", "WHEN", "NOTE"]
     assert f"on {WORKER}" in table
     assert "ValueError: no such address" in table
 
@@ -143,3 +143,9 @@ def test_json_is_ascii_whatever_the_content(wg: Wg, put: Callable[..., str]) -> 
     stdout = wg("jobs", "list", "--json").stdout
     assert stdout.isascii()
     assert json.loads(stdout)[0]["name"] == "größe-🎉"
+
+
+def test_wg_alone_shows_its_help_and_a_group_alone_says_what_is_missing(wg: Wg) -> None:
+    assert wg().exit_code == 0
+    assert "Commands:" in wg().stdout
+    assert (wg("jobs").exit_code, wg("jobs").stderr) == (2, "wg: Missing command. (see: wg jobs --help)\n")

@@ -51,6 +51,13 @@ class CommandLine(click.Group):
         command: click.Command = getattr(importlib.import_module(f"wg_core.cli.{entry.module}"), cmd_name)
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Show the help page when nothing was typed."""
+        if not args:
+            click.echo(ctx.get_help())
+            ctx.exit()
+        return super().parse_args(ctx, args)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:

@@ -58,9 +58,7 @@ def print_list(records: Iterable[JobRecord], *, as_json: bool, empty: str) -> No
     if as_json:
         output.print_json_lines(as_dict(record) for record in records)
         return
-    table = output.Table(
-        ("id", "name", "queue", "state", "priority", "attempt", "when", "note"), numbers=frozenset({"priority"})
-    )
+    table = output.Table(("id", "name", "queue", "state", "prio", "run", "when", "note"), numbers=frozenset({"prio"}))
     for record in records:
         attempt = f"{record.attempt}/{record.max_retries + 1}"
         table.add(

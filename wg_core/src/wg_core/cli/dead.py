@@ -14,7 +14,7 @@ NOUN = "dead letter"
 PRUNE_LIMIT = 500
 
 
-@click.group()
+@click.group(no_args_is_help=False)
 def dead() -> None:
     """List, show, retry, delete or purge dead letters."""
 

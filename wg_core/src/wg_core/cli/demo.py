@@ -16,11 +16,6 @@ from wg_core.demo.display import best_display
 from wg_core.demo.runner import Summary, run_demo
 from wg_core.demo.sources import short_name
 
-INTRODUCTION = """\
-wg demo: one job for each source file of Python's standard library, on {store}.
-Some fail by design and run again, one fails for good, and half-way a worker process is killed.
-"""
-
 NEXT_STEPS = """
 Next: write your own job     from wg_core import job          @job on any function, then .enqueue(...)
       run it                 wg worker --url sqlite:jobs.db your_module
@@ -39,7 +34,6 @@ def demo(*, url: str | None, files: int | None, keep: bool, as_json: bool) -> No
     Exit code 1 when a job was lost, or ran twice without a reason.
     """
     display = best_display(quiet=as_json)
-    display.say(INTRODUCTION.format(store="a SQLite file" if url is None else "your store"))
     with _stoppable():
         summary = run_demo(display, url=url, limit=files, keep=keep)
     if as_json:

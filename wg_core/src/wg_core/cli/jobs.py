@@ -17,7 +17,7 @@ limit_option = click.option(
 )
 
 
-@click.group()
+@click.group(no_args_is_help=False)
 def jobs() -> None:
     """List, show, cancel, delete or requeue jobs."""
 

@@ -57,9 +57,9 @@ class Table:
         from rich.text import Text  # noqa: PLC0415
 
         table = RichTable(box=None, header_style="bold", pad_edge=False)
-        for number, column in enumerate(self.columns):
+        for column in self.columns:
             justify = "right" if column in self.numbers else "left"
-            table.add_column(column, justify=justify, overflow="fold", no_wrap=number == 0)  # type: ignore[arg-type]
+            table.add_column(column, justify=justify, overflow="fold", no_wrap=column != self.columns[-1])  # type: ignore[arg-type]
         for row in self.rows:
             table.add_row(*(Text(cell) for cell in row))  # Text: a name like [red] is no markup
         Console().print(table)

@@ -34,6 +34,12 @@ FAILS_ONCE_EVERY = 40
 FAILS_TWICE_EVERY = 200
 FATAL_FILE = "antigravity.py"
 
+INTRODUCTION = """\
+wg demo on {url}
+One job for each source file of Python's standard library. Some fail by design and run again, one fails for good,
+and half-way a worker process is killed.
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
@@ -103,6 +109,7 @@ class _Demo:
 
     def run(self, *, keep: bool) -> Summary:
         """Enqueue, work, stop, count."""
+        self._display.say(INTRODUCTION.format(url=redact(self._store.url)))
         self._enqueue()
         worker = WorkerCommand(
             self._store.url,
