@@ -9,7 +9,7 @@
     ...
     assert faulty.hits["report"] == 1          # a fault test proves that its fault really hit
 
-With `seed` and `share`, that share of all calls fails by chance, half of them after they were performed.
+`fail_by_chance(0.1)` lets that share of all calls fail, half of them after they were performed.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class FaultyBackend(Backend):
     `close` and `interrupt` never fail.
     """
 
-    def __init__(self, inner: Backend, *rules: Rule, seed: int | None = None, share: float = 0.0) -> None:
+    def __init__(self, inner: Backend, *rules: Rule, seed: int | None = None) -> None:
         super().__init__()
         self.inner = inner
         self.calls: Counter[str] = Counter()
@@ -100,7 +100,7 @@ class FaultyBackend(Backend):
         self._lock = threading.Lock()
         self._rules = list(rules)
         self._random = random.Random(seed)
-        self._share = share
+        self._share = 0.0
         # Class attributes of every other backend: this one has those of what it wraps.
         object.__setattr__(self, "capabilities", inner.capabilities)
         object.__setattr__(self, "max_batch", inner.max_batch)
@@ -118,6 +118,11 @@ class FaultyBackend(Backend):
     def hold(self, method: str, *, until: threading.Event, times: int | None = 1, skip: int = 0) -> None:
         """Let calls of the method wait for the event before they are performed."""
         self.add(Rule(method=method, fault=Fault.HELD, times=times, skip=skip, until=until))
+
+    def fail_by_chance(self, share: float) -> None:
+        """Let this share of all calls (0 to 1) fail, chosen by the seed: unavailable or their answer lost."""
+        with self._lock:
+            self._share = share
 
     def add(self, rule: Rule) -> None:
         """Add a rule behind the others; the first that strikes decides."""
