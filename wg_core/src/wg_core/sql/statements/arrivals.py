@@ -1,0 +1,86 @@
+"""Statements that bring jobs into a table: new ones, and those that moved."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import (
+    ClauseElement,
+    ColumnElement,
+    Table,
+    bindparam,
+    exists,
+    insert,
+    select,
+    union_all,
+)
+
+from wg_core.sql.prepared import Prepared
+from wg_core.sql.statements.base import StatementSet
+
+_NEW = ("id", "name", "queue", "rank", "body", "max_retries", "at_most_once", "enqueued_at", "expires_at")
+
+
+class Arrivals(StatementSet):
+    """How jobs come in."""
+
+    @staticmethod
+    def new_columns(table: Table) -> tuple[str, ...]:
+        """Return the columns of a new job in `jobs` or `scheduled`: the last is when it is ready or due."""
+        return (*_NEW, "ready_at" if "ready_at" in table.columns else "run_at")
+
+    def enqueue_one(self, table: Table) -> Prepared:
+        """Insert one new job unless its id is known: one statement, so it can be a transaction of its own."""
+
+        def compose() -> ClauseElement:
+            columns = self.new_columns(table)
+            new = select(*(bindparam(name).label(name) for name in columns)).subquery("new")
+            others = [other for other in self.tables.by_state.values() if other is not table]
+            unknown = [~exists().where(other.columns.id == new.c.id) for other in others]
+            numbered, values = self._with_new_seq(table, [new.c[name] for name in columns])
+            source = select(*values).select_from(new).where(*unknown)
+            names = [*numbered, *columns]
+            return self.flavor.insert_ignore(table).from_select(names, source, include_defaults=False)
+
+        return self.of_table("enqueue_one", table, compose)
+
+    def insert_new(self, table: Table) -> Prepared:
+        """Insert a new job whose id is known to be new."""
+        return self._insert(table, "insert_new", self.new_columns(table))
+
+    @cached_property
+    def known_ids(self) -> Prepared:
+        """Return which of the ids exist in any job table."""
+        return self.prepare(
+            union_all(*(select(table.c.id).where(self.ids(table)) for table in self.tables.by_state.values()))
+        )
+
+    @cached_property
+    def add_queue(self) -> Prepared:
+        """Register a queue."""
+        return self.prepare(self.flavor.insert_ignore(self.tables.queues).values(name=bindparam("name")))
+
+    def put_new(self, table: Table) -> Prepared:
+        """Insert a job under a new sequence number (`dead` and `running` have no numbers of their own)."""
+        columns = [name for name in self.tables.columns(table) if name != "seq"]
+        return self._insert(table, "put_new", tuple(columns))
+
+    @cached_property
+    def put_back(self) -> Prepared:
+        """Insert a job into ready under the sequence number that it had."""
+        jobs = self.tables.jobs
+        return self.prepare(insert(jobs).values({name: bindparam(name) for name in self.tables.columns(jobs)}))
+
+    def _insert(self, table: Table, kind: str, columns: tuple[str, ...]) -> Prepared:
+        def compose() -> ClauseElement:
+            numbered, values = self._with_new_seq(table, [bindparam(name) for name in columns])
+            return insert(table).values(dict(zip((*numbered, *columns), values, strict=True)))
+
+        return self.of_table(kind, table, compose)
+
+    def _with_new_seq(
+        self, table: Table, values: list[ColumnElement[Any]]
+    ) -> tuple[tuple[str, ...], list[ColumnElement[Any]]]:
+        new_seq = self.flavor.new_seq(self.tables) if table is self.tables.jobs else None
+        return ((), values) if new_seq is None else (("seq",), [new_seq, *values])

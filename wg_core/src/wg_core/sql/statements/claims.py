@@ -1,0 +1,124 @@
+"""Statements of reserve."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import (
+    ClauseElement,
+    Select,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    select,
+)
+
+from wg_core.sql.prepared import Prepared
+from wg_core.sql.statements.base import ONE, ZERO, StatementSet
+from wg_core.sql.tables import JOB_COLUMNS
+
+CLAIMED = (
+    "id",
+    "name",
+    "queue",
+    "rank",
+    "body",
+    "attempt",
+    "lease_no",
+    "max_retries",
+    "at_most_once",
+    "crashes",
+    "snoozes",
+    "bounces",
+    "enqueued_at",
+    "reserved_at",
+    "seq",
+)
+"""What a claim answers of each job."""
+
+
+class Claims(StatementSet):
+    """How jobs go from ready to running."""
+
+    @cached_property
+    def lease(self) -> Prepared:
+        """Return lease_until, gone, and the last request number and answer of one operation of a worker.
+
+        The worker's row stays locked in share mode, so that no rescue forgets a worker that is just reserving.
+        """
+        workers, requests = self.tables.workers, self.tables.requests
+        last = (requests.c.worker == workers.c.id) & (requests.c.operation == bindparam("operation"))
+        return self.prepare(
+            select(workers.c.lease_until, workers.c.gone, requests.c.request_no, requests.c.answer)
+            .select_from(workers.outerjoin(requests, last))
+            .where(workers.c.id == bindparam("worker"))
+            .with_for_update(read=True, of=workers)
+        )
+
+    @cached_property
+    def remember(self) -> Prepared:
+        """Keep the last request number of one operation of a worker, and its answer."""
+        requests = self.tables.requests
+        columns = ("worker", "operation", "request_no", "answer")
+        upsert = self.flavor.insert_or_replace(requests, ("request_no", "answer"))
+        return self.prepare(upsert.values({name: bindparam(name) for name in columns}))
+
+    def busy_queues(self, *, listed: bool) -> Prepared:
+        """Return the queues (of a list) that are not paused and hold a ready job."""
+        queues, jobs = self.tables.queues, self.tables.jobs
+
+        def compose() -> ClauseElement:
+            holds_a_job = exists().where(jobs.c.queue == queues.c.name)
+            query = select(queues.c.name).where(queues.c.paused == ZERO, holds_a_job)
+            if listed:
+                query = query.where(self.flavor.in_list(queues.c.name, "queues"))
+            return query.order_by(queues.c.name)
+
+        return self.of_table("listed" if listed else "all", queues, compose)
+
+    def window(self) -> Select[Any]:
+        """Return the sequence numbers of the first `limit` ready jobs of a queue; compose claims from it."""
+        front = self.tables.jobs.alias("front")
+        return (
+            select(front.c.seq)
+            .where(front.c.queue == bindparam("queue"))
+            .order_by(front.c.rank, front.c.seq)
+            .limit(bindparam("limit"))
+        )
+
+    @cached_property
+    def claim_window(self) -> Prepared:
+        """Copy the jobs of the window that have not expired to running; answers `CLAIMED`."""
+        jobs, running = self.tables.jobs, self.tables.running
+        given: dict[str, ColumnElement[Any]] = {
+            "worker": bindparam("worker"),
+            "request_no": bindparam("request_no"),
+            "reserved_at": bindparam("now"),
+        }
+        raised = {"attempt": jobs.c.attempt + ONE, "lease_no": jobs.c.lease_no + ONE}
+        copied = {name: jobs.c[name] for name in (*JOB_COLUMNS, "seq", "ready_at")}
+        values: dict[str, ColumnElement[Any]] = {**copied, **raised, **given}
+        alive = jobs.c.expires_at.is_(None) | (jobs.c.expires_at > bindparam("now"))
+        source = select(*values.values()).where(self.flavor.in_query(jobs.c.seq, self.window()), alive)
+        answer = [running.c[name] for name in CLAIMED]
+        return self.prepare(
+            insert(running).from_select(list(values), source, include_defaults=False).returning(*answer)
+        )
+
+    @cached_property
+    def drop_window(self) -> Prepared:
+        """Delete the window from ready."""
+        jobs = self.tables.jobs
+        return self.prepare(delete(jobs).where(self.flavor.in_query(jobs.c.seq, self.window())))
+
+    @cached_property
+    def claimed_before(self) -> Prepared:
+        """Return, as `CLAIMED`, the jobs that a request reserved and that still run."""
+        running = self.tables.running
+        return self.prepare(
+            select(*(running.c[name] for name in CLAIMED)).where(
+                running.c.worker == bindparam("worker"), running.c.request_no == bindparam("request_no")
+            )
+        )

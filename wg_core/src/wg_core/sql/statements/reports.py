@@ -1,0 +1,67 @@
+"""Statements of report; each carries the fence (id, worker, lease_no) itself."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from sqlalchemy import (
+    ColumnElement,
+    bindparam,
+    delete,
+    select,
+    update,
+)
+
+from wg_core.sql.prepared import Prepared
+from wg_core.sql.statements.base import ONE, StatementSet
+from wg_core.sql.tables import COUNTER_COLUMNS
+
+
+class Reports(StatementSet):
+    """How running jobs change or end."""
+
+    def _fence(self) -> list[ColumnElement[bool]]:
+        running = self.tables.running
+        return [
+            self.flavor.unindexed(running.c.worker) == bindparam("worker"),
+            running.c.lease_no == bindparam("lease_no"),
+        ]
+
+    @cached_property
+    def finish(self) -> Prepared:
+        """Delete held jobs; answers (id, queue)."""
+        running = self.tables.running
+        return self.prepare(
+            delete(running).where(self.ids(running), *self._fence()).returning(running.c.id, running.c.queue)
+        )
+
+    @cached_property
+    def take_held(self) -> Prepared:
+        """Take held jobs; answers all columns of running."""
+        return self.prepare(self.take_all(self.tables.running, self.ids(self.tables.running), *self._fence()))
+
+    @cached_property
+    def lock_held(self) -> Prepared:
+        """Return which of the ids are held, and lock them."""
+        running = self.tables.running
+        return self.prepare(select(running.c.id).where(self.ids(running), *self._fence()).with_for_update())
+
+    @cached_property
+    def mark_started(self) -> Prepared:
+        """Note that the handlers of held jobs are about to run."""
+        running = self.tables.running
+        return self.prepare(update(running).where(self.ids(running), *self._fence()).values(started=ONE))
+
+    @cached_property
+    def set_progress(self) -> Prepared:
+        """Store how far a held job is."""
+        running = self.tables.running
+        held = (running.c.id == bindparam("job_id"), *self._fence())
+        return self.prepare(update(running).where(*held).values(progress=bindparam("value")))
+
+    @cached_property
+    def count(self) -> Prepared:
+        """Add to the totals of a queue."""
+        columns = ("queue", "worker", *COUNTER_COLUMNS)
+        upsert = self.flavor.insert_or_add(self.tables.counters, COUNTER_COLUMNS)
+        return self.prepare(upsert.values({name: bindparam(name) for name in columns}))

@@ -1,0 +1,335 @@
+"""Connections to one file: one that writes, behind a lock of the process; some that read; one that watches.
+
+SQLite lets one connection write at a time, and its own waiting is unfair: within a process our lock queues the
+writers, and only between processes SQLite's busy handler does. POSIX file locks belong to the process and end when
+*any* descriptor of the file is closed, so nothing here ever opens the files but SQLite itself, and a connection that
+a fork brought along is neither used nor closed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import random
+import sqlite3
+import threading
+import time
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from wg_core.errors import BackendRejectedError, BackendUnavailableError
+from wg_core.sql import Bell, Connections, Cursor, Flavor, make_pool
+from wg_sqlite.errors import breaks_connection, primary_code
+from wg_sqlite.options import SQLiteOptions
+
+OLDEST_VERSION = (3, 35, 0)
+"""The first with RETURNING."""
+
+_inherited: list[object] = []
+"""What a fork brought along: kept for ever, because closing it would touch the parent's locks."""
+# Not even the end of the interpreter may free it.
+ctypes.pythonapi.Py_IncRef(ctypes.py_object(_inherited))
+
+
+def keep_inherited(*things: object) -> None:
+    """Keep what a fork brought along from ever being freed."""
+    _inherited.append(things)
+
+
+class Share:
+    """What the backends of one process on one store have in common."""
+
+    def __init__(self) -> None:
+        self.write_lock = threading.Lock()
+        self.bells: dict[str, Bell] = {}
+
+    def bell(self, namespace: str) -> Bell:
+        """Return the bell of a namespace."""
+        return self.bells.setdefault(namespace, Bell())
+
+
+_shares: dict[tuple[int, str], Share] = {}
+
+
+def share_of(path: str) -> Share:
+    """Return the share of a file, a new one in the child of a fork."""
+    return _shares.setdefault((os.getpid(), path), Share())  # one step, so it needs no lock that a fork could inherit
+
+
+class SQLiteConnections(Connections):
+    """Writing, for files and for memory."""
+
+    def __init__(self, options: SQLiteOptions, flavor: Flavor) -> None:
+        self.options = options
+        self.flavor = flavor
+        self._closed = False
+
+    @property
+    @abstractmethod
+    def write_lock(self) -> threading.Lock:
+        """The lock that is held while the writing connection is used."""
+
+    @abstractmethod
+    def writer(self) -> sqlite3.Connection:
+        """Return the writing connection; the caller holds the lock."""
+
+    @abstractmethod
+    def drop_writer(self) -> None:
+        """Let the next call open another one; the caller holds the lock."""
+
+    @contextmanager
+    def writing(self) -> Iterator[Cursor]:
+        """Lend a cursor in a BEGIN IMMEDIATE transaction.
+
+        A deferred one that reads first cannot be kept waiting once somebody else has written: it fails.
+        """
+        with self.write_lock, self._sorting():
+            connection = self._usable_writer()
+            cursor = connection.cursor()
+            cursor.execute("BEGIN IMMEDIATE")
+            try:
+                yield cursor
+            except BaseException as error:
+                self._give_up(connection, error)
+                raise
+            self._commit(connection, cursor)
+
+    def _commit(self, connection: sqlite3.Connection, cursor: sqlite3.Cursor) -> None:
+        try:
+            cursor.execute("COMMIT")
+        except BaseException as error:
+            self._give_up(connection, error)
+            if isinstance(error, Exception) and (sorted_error := self.flavor.sort_error(error, committing=True)):
+                raise sorted_error from error
+            raise
+
+    def write_alone(self, text: str, arguments: Sequence[Any]) -> int:
+        """Run one statement, which is a transaction by itself and takes the write lock at its beginning."""
+        with self.write_lock:
+            try:
+                return self._usable_writer().execute(text, arguments).rowcount
+            except Exception as error:
+                if breaks_connection(error):
+                    self.drop_writer()
+                if sorted_error := self.flavor.sort_error(error, committing=True):
+                    raise sorted_error from error
+                raise
+
+    def _usable_writer(self) -> sqlite3.Connection:
+        self._check_open()
+        connection = self.writer()
+        if connection.in_transaction:  # a thread was stopped by an exception from outside at the worst moment
+            connection.rollback()
+        return connection
+
+    def _give_up(self, connection: sqlite3.Connection, error: BaseException) -> None:
+        with suppress(sqlite3.Error):
+            connection.rollback()
+        if breaks_connection(error):
+            self.drop_writer()
+
+    @contextmanager
+    def _sorting(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if sorted_error := self.flavor.sort_error(error, committing=False):
+                raise sorted_error from error
+            raise
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BackendUnavailableError("this backend was closed; open another one")
+
+
+class FileConnections(SQLiteConnections):
+    """The connections to a file."""
+
+    def __init__(self, options: SQLiteOptions, flavor: Flavor) -> None:
+        super().__init__(options, flavor)
+        self._start()
+
+    def _start(self) -> None:
+        self.share = share_of(self.options.path)
+        self._writer: sqlite3.Connection | None = None
+        self._readers = make_pool(self._open_reader, self.options.pool)
+        self._watcher: sqlite3.Connection | None = None
+        self._watch_lock = threading.Lock()
+
+    @property
+    def write_lock(self) -> threading.Lock:
+        """One for each file in a process."""
+        return self.share.write_lock
+
+    def writer(self) -> sqlite3.Connection:
+        """Open it at the first use."""
+        if self.options.read_only:
+            raise BackendRejectedError(f"{self.options.path} was opened with read_only")
+        if self._writer is None:
+            self._writer = self._open("rwc", self._set_up_writer)
+        return self._writer
+
+    def drop_writer(self) -> None:
+        """Close it, whatever state it is in."""
+        connection, self._writer = self._writer, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[Cursor]:
+        """Lend a cursor of the pool in a deferred transaction: one state of the store, and nobody waits for it."""
+        with self._sorting():
+            self._check_open()
+            lent = self._readers.connect()
+            try:
+                cursor = lent.cursor()
+                cursor.execute("BEGIN")
+                yield cursor
+                cursor.execute("COMMIT")
+            except BaseException as error:
+                with suppress(sqlite3.Error):
+                    lent.rollback()
+                if breaks_connection(error):
+                    lent.invalidate(error)
+                raise
+            finally:
+                lent.close()
+
+    @contextmanager
+    def looking(self) -> Iterator[Cursor | None]:
+        """Open the file if it is there, for a moment."""
+        with self._sorting():
+            self._check_open()
+            connection = self._open_existing()
+            if connection is None:
+                yield None
+                return
+            try:
+                yield connection.cursor()
+            finally:
+                connection.close()
+
+    def _open_existing(self) -> sqlite3.Connection | None:
+        try:
+            return self._open_reader()
+        except sqlite3.OperationalError as error:
+            if primary_code(error) == sqlite3.SQLITE_CANTOPEN and self._can_be_created():
+                return None
+            raise
+
+    def _can_be_created(self) -> bool:
+        directory = Path(self.options.path).parent
+        return (
+            not self.options.read_only
+            and not os.path.lexists(self.options.path)
+            and os.access(directory, os.W_OK | os.X_OK)
+        )
+
+    def version(self) -> int:
+        """Return a number that differs after every commit of another connection, of any process."""
+        with self._watch_lock, self._sorting():
+            self._check_open()
+            try:
+                if self._watcher is None:
+                    self._watcher = self._open_reader()
+                return int(self._watcher.execute("PRAGMA data_version").fetchone()[0])
+            except sqlite3.Error:
+                self._close_watcher()
+                raise
+
+    def close(self) -> None:
+        """Close all connections; the last one of all processes empties the write-ahead log."""
+        self._closed = True
+        with self.write_lock:
+            self.drop_writer()
+        with self._watch_lock:
+            self._close_watcher()
+        self._readers.dispose()
+
+    def _close_watcher(self) -> None:
+        connection, self._watcher = self._watcher, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    def forget(self) -> None:
+        """Put everything inherited aside and begin anew."""
+        keep_inherited(self.share, self._writer, self._readers, self._watcher)
+        self._start()
+
+    # ------------------------------------------------------------------ opening
+
+    def _open_reader(self) -> sqlite3.Connection:
+        return self._open("ro" if self.options.read_only else "rw", self._set_up_reader)
+
+    def _open(self, mode: str, set_up: Any) -> sqlite3.Connection:
+        connection = connect(self.options, self.options.uri(mode))
+        try:
+            set_up(connection)
+            set_cache(connection, self.options)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _set_up_writer(self, connection: sqlite3.Connection) -> None:
+        self._set_journal_mode(connection)
+        connection.execute(f"PRAGMA synchronous={self.options.synchronous}")
+        connection.execute(f"PRAGMA wal_autocheckpoint={self.options.wal_autocheckpoint}")
+
+    def _set_up_reader(self, connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA query_only=ON")
+
+    def _set_journal_mode(self, connection: sqlite3.Connection) -> None:
+        """Change the mode if need be. SQLite's busy handler does not wait for this: many first starts need a loop."""
+        wanted, deadline = self.options.journal_mode, time.monotonic() + self.options.busy_timeout
+        while (mode := _change_journal_mode(connection, wanted)) != wanted:
+            if time.monotonic() > deadline:
+                raise BackendUnavailableError(
+                    f"{self.options.path} stays in journal mode {mode}, not {wanted}: other processes have it open, or "
+                    f"its file system cannot do it"
+                )
+            threading.Event().wait(random.uniform(0.001, 0.02))  # noqa: S311 - spreads retries, keeps no secret
+
+
+def connect(options: SQLiteOptions, name: str) -> sqlite3.Connection:
+    """Return a connection that leaves transactions to us; the busy timeout comes first, before any statement."""
+    if sqlite3.sqlite_version_info < OLDEST_VERSION:
+        oldest = ".".join(map(str, OLDEST_VERSION))
+        raise BackendRejectedError(
+            f"wg needs SQLite {oldest} or newer, this Python is linked to {sqlite3.sqlite_version}"
+        )
+    return sqlite3.connect(
+        name,
+        uri=True,
+        timeout=options.busy_timeout,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+    )
+
+
+def set_cache(connection: sqlite3.Connection, options: SQLiteOptions) -> None:
+    """Set what every connection may have set."""
+    connection.execute("SELECT count(*) FROM sqlite_master").fetchall()  # reads the file: says now if it is none
+    if options.cache_size is not None:
+        connection.execute(f"PRAGMA cache_size={options.cache_size}")
+    if options.temp_store is not None:
+        connection.execute(f"PRAGMA temp_store={options.temp_store}")
+
+
+def _change_journal_mode(connection: sqlite3.Connection, wanted: str) -> str:
+    """Return the mode after one attempt to change it."""
+    mode = str(connection.execute("PRAGMA journal_mode").fetchone()[0]).upper()
+    if mode == wanted:
+        return mode
+    try:
+        return str(connection.execute(f"PRAGMA journal_mode={wanted}").fetchone()[0]).upper()
+    except sqlite3.OperationalError as error:
+        if primary_code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            return mode
+        raise
