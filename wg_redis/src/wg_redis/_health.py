@@ -14,10 +14,10 @@ DETAILS = ("used_memory", "maxmemory", "connected_clients", "uptime_in_seconds",
 
 def health(server: Server) -> Health:
     """See `Backend.health`."""
-    begun = time.perf_counter()
+    info = _info(server)
+    begun = time.perf_counter()  # after the first call, which may have had to connect
     server.command("PING")
     latency = time.perf_counter() - begun
-    info = _info(server)
     details: dict[str, Any] = {name: _number(info[name]) for name in DETAILS if name in info}
     return Health(
         latency_seconds=latency,

@@ -11,7 +11,7 @@ from redis.connection import Connection, SSLConnection, UnixDomainSocketConnecti
 from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
-from wg_core.errors import AmbiguousResultError, BackendUnavailableError
+from wg_core.errors import AmbiguousResultError, BackendRejectedError, BackendUnavailableError
 from wg_redis._errors import is_reply, sort_connect
 from wg_redis._options import Options
 
@@ -53,7 +53,11 @@ class Link:
     def send(self, *command: Any) -> None:
         """Send a command. BackendUnavailableError: it did not leave as a whole, and Redis runs no parts."""
         try:
-            self._connection.send_packed_command(self._connection.pack_command(*command), check_health=False)
+            packed = self._connection.pack_command(*command)
+        except UnicodeEncodeError as error:
+            raise BackendRejectedError(f"this cannot be stored: {error}") from error
+        try:
+            self._connection.send_packed_command(packed, check_health=False)
         except (RedisError, OSError) as error:
             self._is_broken = True
             raise BackendUnavailableError(f"redis at {self._address} was lost: {error}") from error

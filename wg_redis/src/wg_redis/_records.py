@@ -75,9 +75,9 @@ def pack_jobs(jobs: Iterable[NewJob]) -> bytes:
                 job.priority,
                 job.max_retries,
                 int(job.at_most_once),
-                job.run_at or 0,
+                job.run_at,
                 milliseconds(job.delay_seconds),
-                -1 if job.expires_in_seconds is None else milliseconds(job.expires_in_seconds),
+                None if job.expires_in_seconds is None else milliseconds(job.expires_in_seconds),
             )
             for job in jobs
         ]

@@ -47,6 +47,10 @@ class Waiter:
     def close(self) -> None:
         """Close the connection and the bell."""
         self._drop_link()
+        self.forget()
+
+    def forget(self) -> None:
+        """Close the bell only: after a fork the connection is the parent's."""
         self._bell.close()
         self._ear.close()
 
@@ -101,14 +105,19 @@ class Waiters:
         self._options = options
         self._prefix = prefix
         self._closed = False
-        self.forget()
+        self._start_afresh()
 
-    def forget(self) -> None:
-        """Drop every waiter and the lock without touching a socket: for the child of a fork."""
+    def _start_afresh(self) -> None:
         self._lock = threading.Lock()
         self._interrupted = False  # under _lock, as are the two below
         self._waiting: set[Waiter] = set()
         self._resting: list[Waiter] = []
+
+    def forget(self) -> None:
+        """Drop every waiter and the lock without I/O with the store: for the child of a fork."""
+        for waiter in (*self._waiting, *self._resting):
+            waiter.forget()
+        self._start_afresh()
 
     def wait(self, queues: Sequence[str] | None, timeout_seconds: float) -> None:
         """See `Backend.wait`. BackendUnavailableError after `close`."""

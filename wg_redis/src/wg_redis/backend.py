@@ -166,8 +166,9 @@ class RedisBackend(Backend):
 
     def held(self, worker: str) -> list[tuple[str, int]]:
         """Read the hash of what the worker runs."""
-        reply = self._server.command("HGETALL", f"{self._server.prefix}running:{worker}")
-        return [(job_id.decode(), _records.decode_hold(hold)[0]) for job_id, hold in _pairs(reply)]
+        reply = self._server.read(load("held"), worker)
+        pairs = zip(reply[::2], reply[1::2], strict=True)
+        return [(job_id.decode(), _records.decode_hold(hold)[0]) for job_id, hold in pairs]
 
     def retire(
         self, worker: str, started: Sequence[tuple[str, int]], reason: str, *, now: Timestamp | None = None
@@ -250,10 +251,6 @@ class RedisBackend(Backend):
 
 def _moment(now: Timestamp | None) -> Timestamp | str:
     return "" if now is None else now
-
-
-def _pairs(flat: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
-    return list(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _news(answer: Sequence[Any]) -> WorkerNews:

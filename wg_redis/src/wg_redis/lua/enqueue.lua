@@ -6,7 +6,7 @@
 -- KEYS[1]   '{ns}:', the prefix of every key that is touched
 -- ARGV[1]   now, milliseconds since the epoch; '' for the server's clock
 -- ARGV[2]   msgpack array, per job: id, name, queue, priority, max_retries, at_most_once (0 or 1),
---           run_at (ms since the epoch, 0 for none), delay (ms), expires in (ms, -1 for never)
+--           run_at (ms since the epoch, or nil), delay (ms), expires in (ms, nil for never)
 -- ARGV[3..] the bodies, in the same order
 -- Returns the positions (from 0) of the jobs that were there before, or twice in the batch.
 --
@@ -40,10 +40,8 @@ local heads, bodies, schedule, expiring, ready = {}, {}, {}, {}, {}
 local last = #fresh > 0 and redis.call('INCRBY', ns .. 'seq', #fresh) - #fresh
 for order, position in ipairs(fresh) do
   local id, name, queue, priority, max_retries, at_most_once, run_at, delay, expires_in = unpack(jobs[position], 1, 9)
-  local expires_at = expires_in < 0 and 0 or now + expires_in
-  if run_at == 0 then
-    run_at = now + delay
-  end
+  local expires_at = expires_in and now + expires_in or 0
+  run_at = run_at or now + delay
   heads[2 * order - 1] = id
   heads[2 * order] = cmsgpack.pack({name, queue, priority, max_retries, at_most_once, now, expires_at})
   bodies[2 * order - 1] = id

@@ -1,11 +1,16 @@
 -- flags: no-writes
--- uses: records find
+-- uses: records schema find
 --
 -- Reads jobs by id.
 --
 -- KEYS[1]   '{ns}:', the prefix of every key that is read
 -- ARGV[1..] ids
 -- Returns per job that exists what `describe` says of it (lib/find.lua).
+
+local problem = schema_problem(true)
+if problem then
+  return problem
+end
 
 local found = {}
 for _, id in ipairs(ARGV) do

@@ -1,5 +1,5 @@
 -- flags: no-writes
--- uses: records many find
+-- uses: records schema many find
 --
 -- Reads on in one index: a ready queue, the scheduled, retrying or dead jobs, or what one worker runs.
 --
@@ -103,6 +103,11 @@ local heads = many_values('HMGET', ns .. 'heads', ids)
 local function matches(head)
   local fields = cmsgpack.unpack(head)
   return (queue == '' or fields[QUEUE] == queue) and (name == '' or fields[NAME] == name)
+end
+
+local problem = schema_problem(true)
+if problem then
+  return problem
 end
 
 local jobs, looked = {}, 0

@@ -31,13 +31,8 @@ if not lease_until or tonumber(lease_until) <= now then
 end
 
 -- Returns what a worker is told of its jobs.
-local function answer(ids)
-  return {
-    ids,
-    many_values('HMGET', ns .. 'heads', ids),
-    many_values('HMGET', ns .. 'bodies', ids),
-    many_values('HMGET', ns .. 'runs', ids),
-  }
+local function answer(ids, runs)
+  return {ids, many_values('HMGET', ns .. 'heads', ids), many_values('HMGET', ns .. 'bodies', ids), runs}
 end
 
 local remembered = redis.call('HMGET', memory, 'reserve_no', 'reserved')
@@ -51,7 +46,7 @@ if remembered[1] and request_no <= tonumber(remembered[1]) then
       table.insert(held, reserved[position])
     end
   end
-  return answer(held)
+  return answer(held, many_values('HMGET', ns .. 'runs', held))
 end
 
 local queues, first = {unpack(ARGV, 5)}, 0
@@ -116,17 +111,16 @@ if #ids == 0 then
   return {{}, {}, {}, {}}
 end
 
-local holds, runs = {}, {}
+local runs, holds, run_of = {}, {}, {}
 for position, packed in ipairs(many_values('HMGET', ns .. 'runs', ids)) do
   local run = decode_run(packed)
   run[WORKER], run[LEASE_NO], run[ATTEMPT] = worker, run[LEASE_NO] + 1, run[ATTEMPT] + 1
   run[RESERVED_AT], run[SCORE] = now, tonumber(scores[position])
-  runs[2 * position - 1] = ids[position]
-  runs[2 * position] = cmsgpack.pack(run)
-  holds[2 * position - 1] = ids[position]
-  holds[2 * position] = encode_hold(run[LEASE_NO], 0, queue_of[position])
+  runs[position] = cmsgpack.pack(run)
+  run_of[2 * position - 1], run_of[2 * position] = ids[position], runs[position]
+  holds[2 * position - 1], holds[2 * position] = ids[position], encode_hold(run[LEASE_NO], 0, queue_of[position])
 end
-many('HSET', ns .. 'runs', runs)
+many('HSET', ns .. 'runs', run_of)
 many('HSET', running, holds)
 redis.call('HSET', memory, 'reserve_no', request_no, 'reserved', cmsgpack.pack(ids))
-return answer(ids)
+return answer(ids, runs)

@@ -1,5 +1,5 @@
 -- flags: no-writes
--- uses: records clock
+-- uses: records clock schema
 --
 -- Reads lengths and totals. Its work grows with the number of queues and workers, not of jobs.
 --
@@ -46,6 +46,11 @@ for _, index in ipairs({'workers', 'gone'}) do
   for _, worker in ipairs(redis.call('ZRANGE', ns .. index, 0, -1)) do
     running = running + redis.call('HLEN', ns .. 'running:' .. worker)
   end
+end
+
+local problem = schema_problem(true)
+if problem then
+  return problem
 end
 
 return {

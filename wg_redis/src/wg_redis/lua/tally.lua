@@ -1,5 +1,5 @@
 -- flags: no-writes
--- uses: records many
+-- uses: records schema many
 --
 -- Counts jobs of an index by queue, a thousand at a time.
 --
@@ -7,6 +7,11 @@
 -- ARGV[1]  schedule, retry or dead
 -- ARGV[2]  rank to begin at
 -- Returns how many were looked at, then queue and count in turn.
+
+local problem = schema_problem(true)
+if problem then
+  return problem
+end
 
 local ids = redis.call('ZRANGE', ns .. ARGV[1], ARGV[2], ARGV[2] + SLICE - 1)
 local counts = {}

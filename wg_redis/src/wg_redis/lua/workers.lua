@@ -1,11 +1,16 @@
 -- flags: no-writes
--- uses: records
+-- uses: records schema
 --
 -- Reads the known workers.
 --
 -- KEYS[1]  '{ns}:', the prefix of every key that is read
 -- Returns per worker an array: id, registered at (ms since the epoch), lease until (ms since the epoch), info or nil,
 -- how many jobs it holds.
+
+local problem = schema_problem(true)
+if problem then
+  return problem
+end
 
 local answer = {}
 for _, index in ipairs({'workers', 'gone'}) do
@@ -14,7 +19,7 @@ for _, index in ipairs({'workers', 'gone'}) do
     local worker = found[position]
     answer[#answer + 1] = {
       worker,
-      redis.call('HGET', ns .. 'worker:' .. worker, 'since'),
+      redis.call('HGET', ns .. 'worker:' .. worker, 'since') or 0,
       found[position + 1],
       redis.call('HGET', ns .. 'worker:' .. worker, 'info'),
       redis.call('HLEN', ns .. 'running:' .. worker),
