@@ -36,7 +36,7 @@ class Shell:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.url = f"sqlite:///{folder / 'jobs.db'}"
+        self.url = f"sqlite://{folder / 'jobs.db'}"
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith("WG_")}
         self.environment["WG_URL"] = self.url
 
@@ -151,7 +151,7 @@ def test_a_wrong_password_is_exit_code_3_and_is_never_shown(
 def test_an_unreadable_file_is_exit_code_3(wg: Shell) -> None:
     path = wg.folder / "folder.db"
     path.mkdir()
-    assert_one_line(wg("status", "--url", f"sqlite:///{path}"), 3, "folder.db")
+    assert_one_line(wg("status", "--url", f"sqlite://{path}"), 3, "folder.db")
 
 
 def test_a_reader_that_goes_away_is_no_error_to_talk_about(wg: Shell) -> None:

@@ -82,13 +82,13 @@ def test_an_unreachable_store_is_exit_code_3_and_shows_no_password() -> None:
 def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "jobs.db"
     path.write_text("this is no database, it is a text file of some length\n" * 40, encoding="utf-8")
-    result = run("status", "--url", f"sqlite:///{path}")
+    result = run("status", "--url", f"sqlite://{path}")
     assert result.exit_code == 3, result.output
     assert result.stderr.count("\n") == 1
 
 
 def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
-    result = run("status", "--url", f"sqlite:///{tmp_path}/no/such/folder/jobs.db")
+    result = run("status", "--url", f"sqlite://{tmp_path}/no/such/folder/jobs.db")
     assert result.exit_code in {2, 3}, result.output
     assert result.stderr.count("\n") == 1
 

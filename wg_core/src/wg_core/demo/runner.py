@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 
@@ -69,7 +70,7 @@ def run_demo(display: Display, *, url: str | None = None, limit: int | None = No
     """
     folder = Path(tempfile.mkdtemp(prefix="wg-demo-"))
     try:
-        with _fresh_store(url or f"sqlite:///{folder / 'jobs.db'}") as store:
+        with _fresh_store(url or f"sqlite://{quote(str(folder / 'jobs.db'))}") as store:
             return _Demo(store, folder, find_sources(limit), display).run(keep=keep)
     finally:
         if not keep:
