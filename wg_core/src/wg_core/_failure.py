@@ -49,7 +49,7 @@ def _from_handler(frames: TracebackType | None) -> TracebackType | None:
     first = frames
     while first is not None and first.tb_frame.f_code.co_filename.replace("\\", "/").endswith(_OWN_FRAMES):
         first = first.tb_next
-    return first if first is not None else frames
+    return first
 
 
 def _encodable(text: str) -> str:

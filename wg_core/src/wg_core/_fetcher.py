@@ -76,13 +76,15 @@ class Fetcher(Service):
         self._buffer.low_mark = target // 2
         self._give_back_excess(target)
         room = target - self._buffer.waiting
-        if room <= 0 or self._buffer.waiting > self._buffer.low_mark or self._is_blocked():
+        lease = self._lease()
+        if lease.lost or not (lease.has_open_reserve or self._may_fetch(room)):
             self._buffer.hungry.wait(LOOK_SECONDS)
             return 0.0
         try:
-            held = self._lease().reserve(self._queues, min(room, self._batch_size))
+            held = lease.reserve(self._queues, max(1, min(room, self._batch_size)))
         except LeaseLostError:
-            return LOOK_SECONDS  # the next beat renews the lease, or says that it is gone
+            self._buffer.hungry.wait(LOOK_SECONDS)  # the next beat renews the lease, or says that it is gone
+            return 0.0
         if held:
             self._false_hints = 0
             self._deliver(held)
@@ -91,8 +93,9 @@ class Fetcher(Service):
             self._wait_for_work()
         return 0.0
 
-    def _is_blocked(self) -> bool:
-        return self._lease().lost or self._reporter.unreported >= UNREPORTED_BATCHES * self._batch_size
+    def _may_fetch(self, room: int) -> bool:
+        is_hungry = room > 0 and self._buffer.waiting <= self._buffer.low_mark
+        return is_hungry and self._reporter.unreported < UNREPORTED_BATCHES * self._batch_size
 
     def _deliver(self, held: Sequence[HeldJob]) -> None:
         if not self._buffer.put(held):

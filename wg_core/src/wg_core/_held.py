@@ -87,6 +87,11 @@ class Lease:
             self._jobs.update(((one.job.id, one.job.lease_no), one) for one in held)
             return held
 
+    @property
+    def has_open_reserve(self) -> bool:
+        """Whether the answer to a reserve was lost, so that it must be repeated: the jobs may be ours already."""
+        return self._reserve_open
+
     def report(self, outcomes: Sequence[Outcome]) -> list[Applied]:
         """Report a batch; after an error (other than a rejection) call again with the very same batch."""
         with self._reporting:

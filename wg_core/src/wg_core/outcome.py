@@ -9,7 +9,7 @@ import msgspec
 
 from wg_core._failure import error_message, error_name, error_traceback
 from wg_core.backoff import retry_delay
-from wg_core.errors import JobCancelled, JobError, JobTimeout
+from wg_core.errors import JobCancelled, JobError, JobTimeout, WgError
 from wg_core.history import AttemptRecord
 from wg_core.job import ReservedJob
 
@@ -145,7 +145,7 @@ def decide_unfinished(job: ReservedJob, ending: Ending) -> Outcome | None:
         return None
     if not (job.at_most_once or ending.cancelled):
         return Release(id=job.id, lease_no=job.lease_no)
-    return decide(job, JobCancelled("the worker stopped before the handler had ended"), ending)
+    return decide(job, WgError("the worker stopped before the handler had ended"), ending)
 
 
 def is_final(job: ReservedJob, error: BaseException) -> bool:
