@@ -96,11 +96,11 @@ def test_a_scheme_of_ours_that_is_not_installed_names_the_pip_line() -> None:
 def test_a_mistyped_scheme_names_the_nearest_one_and_what_is_installed() -> None:
     with pytest.raises(UnknownBackendError) as caught:
         open_backend("postgre://localhost")
-    assert str(caught.value).startswith("unknown backend 'postgre', did you mean 'postgres'? installed: memory, ")
+    assert str(caught.value).startswith("unknown backend 'postgre', did you mean 'postgres'? installed: memory")
 
 
 def test_a_scheme_like_no_other_lists_what_is_installed() -> None:
-    with pytest.raises(UnknownBackendError, match="unknown backend 'qqqq'; installed: memory, "):
+    with pytest.raises(UnknownBackendError, match="unknown backend 'qqqq'; installed: memory"):
         open_backend("qqqq://localhost")
 
 

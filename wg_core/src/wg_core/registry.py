@@ -157,7 +157,9 @@ def _distribution_of(entry_point: EntryPoint) -> tuple[str, str]:
     if entry_point.dist is None:
         return "an unnamed distribution", ""
     metadata = entry_point.dist.metadata  # broken installations lack a name or a version
-    return metadata["Name"] or "an unnamed distribution", metadata["Version"] or ""
+    names = metadata.get_all("Name") or ["an unnamed distribution"]
+    versions = metadata.get_all("Version") or [""]
+    return names[0], versions[0]
 
 
 def _normalised(distribution: str) -> str:
