@@ -8,6 +8,8 @@ import pytest
 
 from tests.packaging.environments import DISTRIBUTIONS, ROOT, THIRD_PARTY, Environment, build, create_environment
 
+collect_ignore = ["thirdparty"]  # its tests run where it is installed
+
 
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
