@@ -1,0 +1,150 @@
+"""Leases: who keeps them when handlers hold the GIL, supervisors die or sleep, and what follows when one is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from supervised import Supervised, is_alive, wait_for
+
+from wg_core.backend import Backend
+from wg_core.job import JobState
+
+SHORT_LEASE = {"lease": 2.0, "heartbeat": 0.5}
+
+
+def test_a_handler_that_holds_the_gil_for_three_leases_runs_exactly_once(
+    supervised: Supervised, new_supervisor: Callable[[str], Supervised], backend: Backend, enqueue: Callable[..., str]
+) -> None:
+    rescuer = new_supervisor(supervised.url)
+    rescuer.start(queues=["elsewhere"], **SHORT_LEASE)
+    wait_for(lambda: rescuer.events("ready"), "somebody who would rescue")
+    job_id = enqueue("hold_the_gil", seconds=6.0, timeout=60.0)
+    supervised.start(**SHORT_LEASE)
+    wait_for(lambda: supervised.log("ended", job_id), "the job's end")
+
+    (end,) = supervised.log("ended", job_id)
+    assert end["held_seconds"] >= 3 * SHORT_LEASE["lease"]
+    assert end["neighbour_laps"] <= 2, "the GIL was not held"
+    wait_for(lambda: not backend.get([job_id]), "the job acknowledged")
+    assert len(supervised.log("started", job_id)) == 1
+    assert supervised.stop() == rescuer.stop() == 0
+
+
+def test_a_handler_that_holds_the_gil_past_its_timeout_is_ended_with_its_process(
+    supervised: Supervised, backend: Backend, enqueue: Callable[..., str]
+) -> None:
+    job_id = enqueue("hold_the_gil", seconds=600.0, timeout=1.0, max_retries=0)
+    supervised.start(lease=2.0, heartbeat=0.5)
+    pid = supervised.wait_until_started(job_id)[0]["pid"]
+    wait_for(lambda: backend.get([job_id])[0].state is JobState.DEAD, "the job given up")
+    assert not is_alive(pid)
+    (end,) = supervised.events("ended")
+    assert "no sign of life" in end["detail"]
+    assert supervised.stop() == 0
+
+
+def test_when_the_supervisor_is_killed_its_children_finish_what_runs_and_go(
+    supervised: Supervised, backend: Backend, enqueue: Callable[..., str], tmp_path: Path
+) -> None:
+    job_id = enqueue("hold", gate=str(tmp_path / "gate"))
+    supervised.start(processes=2, **SHORT_LEASE)
+    supervised.wait_until_started(job_id)
+    wait_for(lambda: len(backend.workers()) == 2, "both workers registered")
+    supervised.process.kill()
+    supervised.wait()
+    idle_pid, busy_pid = sorted(supervised.pids(), key=lambda pid: pid == supervised.log("started")[0]["pid"])
+    wait_for(lambda: not is_alive(idle_pid), "the idle one gone")
+    (lease,) = [worker.lease_until for worker in backend.workers()]
+    later = enqueue("step", "later")
+    wait_for(lambda: backend.workers()[0].lease_until > lease + 3_000, "the busy one beating for itself")
+    (tmp_path / "gate").touch()
+    wait_for(lambda: not is_alive(busy_pid), "the busy one gone")
+
+    assert len(supervised.log("started", job_id)) == len(supervised.log("ended", job_id)) == 1
+    assert [record.id for record in backend.get([job_id, later])] == [later], "it fetched without a supervisor"
+    assert backend.workers() == []
+
+
+def test_orphans_go_when_their_shutdown_timeout_is_over_whatever_runs(
+    supervised: Supervised, backend: Backend, enqueue: Callable[..., str], tmp_path: Path
+) -> None:
+    job_id = enqueue("hold", gate=str(tmp_path / "never"))
+    supervised.start(shutdown_timeout=0.5, **SHORT_LEASE)
+    pid = supervised.wait_until_started(job_id)[0]["pid"]
+    supervised.process.kill()
+    supervised.wait()
+    wait_for(lambda: not is_alive(pid), "the orphan gone")
+    (record,) = backend.get([job_id])
+    assert (record.state, record.attempt, record.crashes) == (JobState.READY, 0, 0)
+
+
+def test_a_suspended_supervisor_does_not_cost_its_children_their_leases(
+    supervised: Supervised,
+    new_supervisor: Callable[[str], Supervised],
+    backend: Backend,
+    enqueue: Callable[..., str],
+    tmp_path: Path,
+) -> None:
+    job_id = enqueue("hold", gate=str(tmp_path / "gate"))
+    supervised.start(**SHORT_LEASE)
+    supervised.wait_until_started(job_id)
+    rescuer = new_supervisor(supervised.url)
+    rescuer.start(**SHORT_LEASE)
+    wait_for(lambda: len(backend.workers()) == 2, "somebody who would rescue")
+    supervised.process.send_signal(signal.SIGSTOP)
+    (before,) = [worker.lease_until for worker in backend.workers() if worker.running]
+    wait_for(
+        lambda: [worker for worker in backend.workers() if worker.running and worker.lease_until > before + 5_000],
+        "the child beating for itself, long after its lease would have run out",
+    )
+    supervised.process.send_signal(signal.SIGCONT)
+    (tmp_path / "gate").touch()
+    wait_for(lambda: not backend.get([job_id]), "the job acknowledged")
+    assert len(supervised.log("started", job_id)) == 1
+    assert supervised.stop() == rescuer.stop() == 0
+
+
+def test_a_worker_whose_lease_was_lost_is_replaced_under_a_new_id(
+    supervised: Supervised, backend: Backend, enqueue: Callable[..., str], tmp_path: Path
+) -> None:
+    job_id = enqueue("hold", gate=str(tmp_path / "gate"))
+    supervised.start(**SHORT_LEASE)
+    first = supervised.wait_until_started(job_id)[0]
+    (old,) = backend.workers()
+    (rescued,) = backend.retire(old.id, [(job_id, first["lease_no"])], "as a rescuer would")
+    assert rescued.id == job_id
+
+    second = supervised.wait_until_started(job_id, times=2)[1]
+    assert second["pid"] != first["pid"]
+    wait_for(lambda: not is_alive(first["pid"]), "the old process gone")
+    assert backend.get([job_id])[0].state is JobState.RUNNING, "the stale outcome was accepted"
+    assert [worker.id for worker in backend.workers()] != [old.id]
+    (tmp_path / "gate").touch()
+    wait_for(lambda: not backend.get([job_id]), "the job acknowledged")
+    assert supervised.stop() == 0
+
+
+def test_a_tree_that_was_suspended_for_less_than_its_lease_goes_on_as_if_nothing_was(
+    supervised: Supervised, backend: Backend, enqueue: Callable[..., str], tmp_path: Path
+) -> None:
+    job_id = enqueue("hold", gate=str(tmp_path / "gate"))
+    supervised.start(lease=600.0, heartbeat=0.2)
+    pid = supervised.wait_until_started(job_id)[0]["pid"]
+    (lease,) = [worker.lease_until for worker in backend.workers()]
+    for each in (supervised.process.pid, pid):
+        os.kill(each, signal.SIGSTOP)
+    wait_for(lambda: not is_running(supervised.process.pid) and not is_running(pid), "both stopped")
+    for each in (supervised.process.pid, pid):
+        os.kill(each, signal.SIGCONT)
+    wait_for(lambda: backend.workers()[0].lease_until > lease + 1_000, "beats again")
+    (tmp_path / "gate").touch()
+    wait_for(lambda: not backend.get([job_id]), "the job acknowledged")
+    assert supervised.pids() == [pid]
+    assert supervised.stop() == 0
+
+
+def is_running(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T"
