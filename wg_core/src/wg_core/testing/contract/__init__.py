@@ -53,6 +53,7 @@ from wg_core.testing.contract.rescue import *
 from wg_core.testing.contract.reserve import *
 from wg_core.testing.contract.retire import *
 from wg_core.testing.contract.retry import *
+from wg_core.testing.contract.same_as_memory import *
 from wg_core.testing.contract.schedule import *
 from wg_core.testing.contract.thread_races import *
 from wg_core.testing.contract.waiting import *
@@ -72,6 +73,7 @@ _FIXTURES = [
     "open_backend",
     "put",
     "reaper",
+    "reference",
     "residue",
     "worker",
 ]

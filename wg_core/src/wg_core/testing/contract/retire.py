@@ -56,6 +56,16 @@ def test_what_ran_under_an_older_lease_no_is_not_charged(put: Producer, worker: 
     assert not reaper.killed(worker, old)["a"].charged
 
 
+def test_a_handler_that_is_named_twice_is_charged_for_the_lease_no_that_counts(
+    put: Producer, worker: Worker, reaper: Reaper
+) -> None:
+    put("a")
+    old = worker.take("a")
+    worker.release(old)
+    now = worker.take("a")
+    assert reaper.killed(worker, now, old)["a"].charged
+
+
 def test_a_started_job_with_no_attempts_left_dies_with_its_worker(
     put: Producer, worker: Worker, new_worker: NewWorker, reaper: Reaper
 ) -> None:
