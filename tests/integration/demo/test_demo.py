@@ -9,12 +9,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
+from wg_core.demo.journal import JournalReader
 from wg_core.envelope import decode_envelope
 from wg_core.job import JobState
 from wg_core.protocol import DeleteJobs, JobFilter
@@ -128,16 +130,21 @@ def test_a_demo_that_is_stopped_takes_its_worker_and_its_folder_with_it(tmp_path
     with subprocess.Popen(
         COMMAND, env=environment(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as demo:
-        wait_for(lambda: list(tmp_path.glob("wg-demo-*/journal.jsonl")))
+        [journal_path] = wait_for(lambda: list(tmp_path.glob("wg-demo-*/journal.jsonl")))
+        workers = {event.pid for event in JournalReader(journal_path).read_new()}
         demo.send_signal(stop)
         _, stderr = demo.communicate(timeout=40)
     assert demo.returncode == 1, stderr
     assert "Traceback" not in stderr
     assert list(tmp_path.iterdir()) == []
+    assert workers
+    assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
 
 
-def wait_for(condition: Any, seconds: float = 30.0) -> None:
+def wait_for(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+    """Return what the condition returns once it is true."""
     pause, deadline = threading.Event(), time.monotonic() + seconds
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < deadline, "the condition did not come true in time"
         pause.wait(0.02)
+    return found

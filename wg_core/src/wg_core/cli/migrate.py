@@ -26,11 +26,11 @@ def migrate(*, store: StoreAddress, sql: bool, check: bool, as_json: bool) -> No
                 "statements": list(migration.statements),
             }
         )
-    elif sql:
+    elif sql and migration.statements:
         for statement in migration.statements:
             click.echo(f"{statement.rstrip().rstrip(';')};")
     else:
-        click.echo(_sentence(migration, dry_run=check))
+        click.echo(_sentence(migration, dry_run=sql or check), err=sql)
     if check and _is_due(migration):
         click.get_current_context().exit(_errors.ExitCode.SCHEMA)
 

@@ -11,6 +11,7 @@ from wg_core.backend import Backend
 from wg_core.cli import output
 from wg_core.cli._options import StoreAddress, json_option, store_options
 from wg_core.protocol import QueueStats, StatsLevel
+from wg_core.validation import check_queue
 
 TOTALS = ("done", "failed", "cancelled", "expired")
 EXACT_COUNTS = ("scheduled", "retry", "running", "dead")
@@ -88,6 +89,7 @@ def as_dict(name: str, stats: QueueStats) -> dict[str, Any]:
 
 def _check_known(backend: Backend, queue: str, *, force: bool) -> None:
     """Refuse a queue that nobody has used: it is nearly always a slip of the keyboard."""
+    check_queue(queue)
     known = backend.stats().queues
     if force or queue in known:
         return

@@ -71,7 +71,8 @@ def worker(
     The current directory is importable. The first SIGTERM or Ctrl-C stops fetching and lets running jobs finish for
     --shutdown-timeout; the second gives them back at once.
     """
-    settings = WorkerSettings.of(queues=tuple(name for part in queues for name in part) or None, **values)
+    served = tuple(name for part in queues for name in part) if queues else None
+    settings = WorkerSettings.of(queues=served, **values)
     store.open().close()  # a wrong URL or option is told before anything else
     log_to_stderr(log_level.upper())
     click.echo(_banner(store, settings, modules), err=True)
