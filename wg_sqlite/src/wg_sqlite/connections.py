@@ -217,9 +217,11 @@ class FileConnections(SQLiteConnections):
         try:
             return self._open_reader()
         except sqlite3.OperationalError as error:
-            if primary_code(error) == sqlite3.SQLITE_CANTOPEN and self._can_be_created():
+            if primary_code(error) != sqlite3.SQLITE_CANTOPEN:
+                raise
+            if self._can_be_created():
                 return None
-            raise
+        return self._open_reader()  # it failed for another reason, or somebody created the file in between
 
     def _can_be_created(self) -> bool:
         directory = Path(self.options.path).parent

@@ -44,13 +44,15 @@ def store_jobs(tx: Transaction, jobs: Sequence[NewJob]) -> set[str]:
     """Store the jobs whose ids are new, register their queues, and return the ids that were stored."""
     tables = tx.statements.tables
     rows: dict[str, list[NewRow]] = {tables.jobs.name: [], tables.scheduled.name: []}
-    for job in {job.id: job for job in reversed(jobs)}.values():
+    first_of_id: dict[str, NewJob] = {}
+    for job in jobs:
+        first_of_id.setdefault(job.id, job)
+    for job in first_of_id.values():
         table, row = new_row(tables, job, tx.now)
         rows[table.name].append(row)
     stored: set[str] = set()
     for table in (tables.jobs, tables.scheduled):
         if rows[table.name]:
-            rows[table.name].reverse()
             stored |= tx.flavor.store_new(tx, table, rows[table.name])
     return stored
 

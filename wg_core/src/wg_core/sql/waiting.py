@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
-from wg_core.errors import BackendError
+from wg_core.errors import BackendError, BackendUnavailableError
 
 SHORTEST_PAUSE = 0.001
 LONGEST_PAUSE = 0.01
@@ -76,6 +76,8 @@ class PollingWaiter(Waiter):
 
     def wait(self, queues: Queues, timeout_seconds: float) -> None:
         """Return when a job may be ready, at the timeout, or when interrupted."""
+        if self._closed:
+            raise BackendUnavailableError("this backend was closed; open another one")
         deadline = time.monotonic() + timeout_seconds
         try:
             self._poll(queues, deadline)

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import (
     ClauseElement,
+    ColumnElement,
     Select,
     bindparam,
     delete,
