@@ -117,3 +117,12 @@ def test_backends_use_only_what_third_parties_may_use(source: Path) -> None:
 
 def test_rich_is_imported_only_when_a_terminal_needs_it() -> None:
     assert not [module for module, target, at_top in all_imports() if at_top and target.split(".")[0] == "rich"]
+
+
+def test_only_the_command_line_imports_click() -> None:
+    assert not [
+        f"{module} imports {target}"
+        for module, target, _ in all_imports()
+        if target.split(".")[0] == "click" or target.startswith("wg_core.cli")
+        if not module.startswith("wg_core.cli")
+    ]

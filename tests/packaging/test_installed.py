@@ -87,7 +87,7 @@ def test_opening_a_url_imports_only_its_backend(
 def test_the_import_list_of_a_producer_stays_short(core_only: Environment) -> None:
     bare = modules_after(core_only, "import sys; print(*sys.modules)")
     loaded = modules_after(core_only, "import sys, wg_core; print(*sys.modules)")
-    assert len(loaded - bare) < 160, sorted(loaded - bare)
+    assert len(loaded - bare) < 130, sorted(loaded - bare)
 
 
 def test_a_third_party_backend_passes_the_conformance_suite(everything: Environment, tmp_path: Path) -> None:
