@@ -119,8 +119,8 @@ class WorkerPool:
                 while not self.join(0.0):
                     select.select([wakeup], [], [], LOOK_SECONDS)
                     wakeup.clear()
-                    if len(signals) > heard:
-                        heard = len(signals)
+                    while heard < len(signals):
+                        heard += 1
                         self.stop()
         finally:
             wakeup.close()
