@@ -129,10 +129,9 @@ class Bench:
         """One worker process with four threads and a no-op handler, against the raw claim and finish."""
 
         def wg() -> float:
-            with Client(self.backend) as client:
-                client.enqueue_many(nothing.job("x" * 150) for _ in range(self.jobs))
-                pool = WorkerPool(backend=self.backend, handlers=[nothing], threads=4, batch_size=500)
-                return rate(self.jobs, lambda: pool.run_until_idle(timeout=300))
+            Client(self.backend).enqueue_many(nothing.job("x" * 150) for _ in range(self.jobs))
+            pool = WorkerPool(backend=self.backend, handlers=[nothing], threads=4, batch_size=500)
+            return rate(self.jobs, lambda: pool.run_until_idle(timeout=300))
 
         def raw() -> float:
             for _ in range(self.jobs // BULK):

@@ -11,11 +11,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from wg_core.registry import open_backend
-from wg_core.testing.servers import RedisServer
-
 from trees import NAMESPACE, Log, Tree
 from wg_core.backend import Backend
+from wg_core.registry import open_backend
+from wg_core.testing.servers import RedisServer
 
 
 @pytest.fixture(params=["sqlite", "redis"])

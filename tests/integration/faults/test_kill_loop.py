@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -19,34 +20,35 @@ SHORT_LEASE = ("--lease", "2", "--heartbeat", "0.4", "--batch-size", "100", "--s
 
 
 class Killer:
-    """Kills one thing after the other, and starts again what does not start by itself."""
+    """Kills one thing after the other, in turn, and starts again what does not start by itself."""
 
     def __init__(self, start: Callable[[], Tree]) -> None:
         self._start = start
         self._random = random.Random(20)
+        self._plan = itertools.cycle(("child", "supervisor", "child", "tree"))
+        self._next = next(self._plan)
         self.trees = [start(), start()]
         self.killed: set[int] = set()
         self.counts = {"child": 0, "supervisor": 0, "tree": 0}
 
     def strike(self) -> None:
         """Kill a worker process, a supervisor alone, or a whole tree; only such as have work."""
-        number = self._random.randrange(len(self.trees))
-        tree = self.trees[number]
-        what = self._random.choice(("child", "child", "supervisor", "tree"))
-        busy = tree.busy_children()
+        busy = [number for number, tree in enumerate(self.trees) if tree.busy_children()]
         if not busy:
             return
-        if what == "child":
-            self._kill(self._random.choice(busy))
-        elif what == "supervisor":
+        number = self._random.choice(busy)
+        tree = self.trees[number]
+        if self._next == "child":
+            self._kill(self._random.choice(tree.busy_children()))
+        elif self._next == "supervisor":
             self._kill(tree.pid)
-            tree.wait(10)
-            self.trees[number] = self._start()
         else:
             self.killed.update((tree.pid, *tree.signal_all(signal.SIGKILL)))
+        if self._next != "child":
             tree.wait(10)
             self.trees[number] = self._start()
-        self.counts[what] += 1
+        self.counts[self._next] += 1
+        self._next = next(self._plan)
 
     def _kill(self, pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
@@ -58,9 +60,9 @@ def test_no_job_is_lost_or_stranded_while_processes_are_killed_again_and_again(
     store_url: str, backend: Backend, log: Log, start_tree: Callable[..., Tree]
 ) -> None:
     killer = Killer(lambda: start_tree(store_url, *SHORT_LEASE))
-    with producing(log, store_url, NAMESPACE, count=JOBS, batch=200, pause=0.15) as producer:
+    with producing(log, store_url, NAMESPACE, count=JOBS, batch=200, pause=0.2) as producer:
         while producer.poll() is None:
-            threading.Event().wait(0.4)
+            threading.Event().wait(0.3)
             killer.strike()
     wait_for(lambda: at_rest(backend), "all jobs settled", 120)
 

@@ -6,13 +6,13 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from wg_core.registry import open_backend
-from wg_core.testing.servers import RedisServer
 
 from audit import at_rest, audit, is_charge
 from trees import NAMESPACE, Log, Tree, producing, wait_for
 from wg_core.backend import Backend
 from wg_core.errors import BackendError
+from wg_core.registry import open_backend
+from wg_core.testing.servers import RedisServer
 
 
 @pytest.fixture

@@ -118,7 +118,7 @@ class Tree:
         children = self.signal_all(signal.SIGKILL)
         self.process.wait(10)
         for pid in self.seen.union(children):
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, FileNotFoundError):
                 if b"_worker_process" in Path(f"/proc/{pid}/cmdline").read_bytes():
                     os.kill(pid, signal.SIGKILL)
 
