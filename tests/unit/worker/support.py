@@ -83,10 +83,14 @@ class Store:
     def is_empty(self) -> bool:
         return not any(self.jobs(state) for state in JobState)
 
-    def lease(self, worker: str = "w1", lease_seconds: float = 30.0) -> Lease:
+    def lease(self, worker: str = "w1") -> Lease:
         """A registered worker without a pool around it."""
-        self.backend.inner.beat([WorkerBeat(worker=worker, lease_seconds=lease_seconds, first=True)])
+        self.backend.inner.beat([WorkerBeat(worker=worker, lease_seconds=30.0, first=True)])
         return Lease(self.backend, worker, self.watch)
+
+    def let_lease_end(self, worker: str) -> None:
+        """Let the lease of a worker run out within a moment, as if it had not beaten for long."""
+        self.backend.inner.beat([WorkerBeat(worker=worker, lease_seconds=0.001)])
 
     def hold(self, lease: Lease, **attributes: Any) -> HeldJob:
         """Put one job and reserve it."""

@@ -176,13 +176,15 @@ def make_rescuer(store: Store, lease_seconds: float = 30.0) -> Rescuer:
 
 
 def test_the_rescuer_brings_back_what_a_vanished_worker_held(store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    held = store.hold(store.lease("gone", lease_seconds=0.001), id="one")
+    held = store.hold(store.lease("gone"), id="one")
+    store.let_lease_end("gone")
     eventually(lambda: make_rescuer(store).run_once() and store.state("one") is JobState.READY)
     assert f"job one work of vanished worker {held.lease.worker} is ready" in caplog.text
 
 
 def test_a_rescuer_that_could_not_reach_the_store_waits_one_lease_first(store: Store, backend: FaultyBackend) -> None:
-    store.hold(store.lease("slow", lease_seconds=0.001), id="one")
+    store.hold(store.lease("slow"), id="one")
+    store.let_lease_end("slow")
     rescuer = make_rescuer(store)
     backend.unavailable("rescue")
     with pytest.raises(BackendUnavailableError):
