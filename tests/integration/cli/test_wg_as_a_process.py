@@ -50,7 +50,7 @@ class Shell:
             env={**self.environment, **environment},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=100,
             check=False,
         )
 
@@ -76,7 +76,7 @@ def locked_redis() -> Iterator[RedisServer]:
         yield server
 
 
-def wait_for(condition: object, seconds: float = 30.0) -> None:
+def wait_for(condition: object, seconds: float = 90.0) -> None:
     pause, deadline = threading.Event(), time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline, "the condition did not come true in time"
@@ -175,7 +175,7 @@ def test_sigterm_stops_an_idle_worker_with_0(wg: Shell) -> None:
     with wg.start("worker", "shop") as process:
         wait_for(lambda: json.loads(wg("workers", "--json").stdout))
         process.send_signal(signal.SIGTERM)
-        _, stderr = process.communicate(timeout=30)
+        _, stderr = process.communicate(timeout=90)
     assert process.returncode == 0, stderr
     assert json.loads(wg("workers", "--json").stdout) == []
 
@@ -199,6 +199,6 @@ def test_help_imports_no_driver_and_no_runtime() -> None:
         "finally:\n"
         "    sys.stderr.write(' '.join(sys.modules))\n"
     )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=True)
     loaded = set(result.stderr.split())
     assert loaded.isdisjoint({"sqlalchemy", "redis", "sqlite3", "rich", "wg_core.supervisor", "wg_core.worker"})

@@ -43,7 +43,7 @@ def wg_in_a_terminal(url: str, *arguments: str, typed: str = "", **environment: 
     chunks: list[bytes] = []
     reader = threading.Thread(target=read_all, args=(ours, chunks))
     reader.start()
-    exit_code = process.wait(60)
+    exit_code = process.wait(100)
     reader.join(60)
     os.close(ours)
     return Answer(exit_code, b"".join(chunks).decode())

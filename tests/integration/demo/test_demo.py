@@ -133,7 +133,7 @@ def test_a_demo_that_is_stopped_takes_its_worker_and_its_folder_with_it(tmp_path
         [journal_path] = wait_for(lambda: list(tmp_path.glob("wg-demo-*/journal.jsonl")))
         workers = {event.pid for event in JournalReader(journal_path).read_new()}
         demo.send_signal(stop)
-        _, stderr = demo.communicate(timeout=40)
+        _, stderr = demo.communicate(timeout=90)
     assert demo.returncode == 1, stderr
     assert "Traceback" not in stderr
     assert list(tmp_path.iterdir()) == []
@@ -141,7 +141,7 @@ def test_a_demo_that_is_stopped_takes_its_worker_and_its_folder_with_it(tmp_path
     assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 90.0) -> Any:
     """Return what the condition returns once it is true."""
     pause, deadline = threading.Event(), time.monotonic() + seconds
     while not (found := condition()):

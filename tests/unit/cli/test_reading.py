@@ -149,3 +149,9 @@ def test_wg_alone_shows_its_help_and_a_group_alone_says_what_is_missing(wg: Wg) 
     assert wg().exit_code == 0
     assert "Commands:" in wg().stdout
     assert (wg("jobs").exit_code, wg("jobs").stderr) == (2, "wg: Missing command. (see: wg jobs --help)\n")
+
+
+@pytest.mark.parametrize("group", ["jobs", "dead"])
+def test_the_help_page_names_every_key_of_a_job(wg: Wg, group: str) -> None:
+    words = wg(group, "--help").stdout.replace(",", " ").replace(".", " ").split()
+    assert set(words) >= JOB_KEYS

@@ -35,7 +35,7 @@ def run(backend: Backend, source: Path, *, failures: int = 0, fatal: bool = Fals
     journal_path = source.with_name("journal")
     Client(backend).enqueue(pack.job(str(source), str(journal_path), failures=failures, fatal=fatal))
     with WorkerPool(backend=backend, handlers=[pack], threads=1, retrier_interval=0.05) as pool:
-        pool.run_until_idle(timeout=30)
+        pool.run_until_idle(timeout=90)
     return JournalReader(journal_path).read_new()
 
 

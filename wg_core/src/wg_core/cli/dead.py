@@ -6,7 +6,7 @@ import click
 
 from wg_core.cli import _job_view, _selection, output
 from wg_core.cli._options import StoreAddress, duration, json_option, store_options, yes_option
-from wg_core.cli.jobs import limit_option
+from wg_core.cli.jobs import JSON_HELP, limit_option
 from wg_core.job import JobState
 from wg_core.protocol import Action, DeleteJobs, JobFilter, RequeueJobs, Retention
 
@@ -14,7 +14,7 @@ NOUN = "dead letter"
 PRUNE_LIMIT = 500
 
 
-@click.group(no_args_is_help=False)
+@click.group(no_args_is_help=False, epilog=JSON_HELP)
 def dead() -> None:
     """List, show, retry, delete or purge dead letters."""
 

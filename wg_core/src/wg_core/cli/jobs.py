@@ -17,7 +17,15 @@ limit_option = click.option(
 )
 
 
-@click.group(no_args_is_help=False)
+JSON_HELP = """\
+With --json a job is an object, and a list is an array of them. The keys are always there: id, name, queue, state,
+priority, attempt, max_retries, at_most_once, args, timeout_seconds, retry_delay_seconds, headers, body_base64 (only
+where the body is no envelope), enqueued_at, run_at, expires_at, reserved_at, ended_at, worker, lease_no, started,
+cancel_requested, progress, crashes, snoozes, bounces, history. Moments are ISO 8601 in UTC, or null.
+"""
+
+
+@click.group(no_args_is_help=False, epilog=JSON_HELP)
 def jobs() -> None:
     """List, show, cancel, delete or requeue jobs."""
 
