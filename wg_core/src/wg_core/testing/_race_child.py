@@ -6,6 +6,8 @@ It opens the backend, says `ready`, waits for a line on its input, carries out t
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -35,6 +37,23 @@ def work(backend: Backend, order: dict[str, Any]) -> list[list[object]]:
     return done
 
 
+def work_in_sight(backend: Backend, order: dict[str, Any]) -> None:
+    """Reserve and finish for ever, and say the ids of each batch once its report was answered."""
+    worker, request_no = order["worker"], 0
+    backend.beat([WorkerBeat(worker=worker, lease_seconds=300.0, first=True)])
+    while True:
+        request_no += 1
+        jobs = backend.reserve(None, 3, worker, request_no=request_no)
+        backend.report(worker, [Ack(id=job.id, lease_no=job.lease_no) for job in jobs], request_no=request_no)
+        _say(json.dumps([job.id for job in jobs]))
+
+
+def enqueue_and_die(backend: Backend, order: dict[str, Any]) -> None:
+    """Enqueue, answer, and be killed at once."""
+    _say(json.dumps(enqueue(backend, order)))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def promote(backend: Backend, order: dict[str, Any]) -> int:
     """Promote page by page until nothing is due; return how many moved."""
     moved = 0
@@ -53,7 +72,9 @@ def rescue(backend: Backend, order: dict[str, Any]) -> list[str]:
 
 DEEDS: dict[str, Callable[[Backend, dict[str, Any]], object]] = {
     "enqueue": enqueue,
+    "enqueue_and_die": enqueue_and_die,
     "work": work,
+    "work_in_sight": work_in_sight,
     "promote": promote,
     "rescue": rescue,
 }

@@ -36,17 +36,28 @@ def in_processes(orders: Sequence[dict[str, Any]]) -> list[Any]:
     children = [_spawn(order) for order in orders]
     try:
         for child in children:
-            assert child.stdout is not None
-            assert child.stdout.readline() == "ready\n", "the child did not come up"
+            _await_readiness(child)
         for child in children:
-            assert child.stdin is not None
-            child.stdin.write("go\n")
-            child.stdin.flush()
+            _start(child)
         return [json.loads(child.communicate(timeout=4 * PATIENCE_SECONDS)[0]) for child in children]
     finally:
         for child in children:
-            with child:
-                child.kill()
+            _kill(child)
+
+
+def lines_of_killed(order: dict[str, Any], after_lines: int) -> list[Any]:
+    """Let a process carry out an order until it said so many lines, kill it, and return all it had said."""
+    child = _spawn(order)
+    try:
+        _await_readiness(child)
+        _start(child)
+        assert child.stdout is not None
+        said = [child.stdout.readline() for _ in range(after_lines)]
+        child.kill()
+        said += child.stdout.readlines()
+    finally:
+        _kill(child)
+    return [json.loads(line) for line in said if line.endswith("\n")]
 
 
 def _spawn(order: dict[str, Any]) -> subprocess.Popen[str]:
@@ -56,3 +67,19 @@ def _spawn(order: dict[str, Any]) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         text=True,
     )
+
+
+def _await_readiness(child: subprocess.Popen[str]) -> None:
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n", "the child did not come up"
+
+
+def _start(child: subprocess.Popen[str]) -> None:
+    assert child.stdin is not None
+    child.stdin.write("go\n")
+    child.stdin.flush()
+
+
+def _kill(child: subprocess.Popen[str]) -> None:
+    with child:
+        child.kill()

@@ -14,9 +14,11 @@ from wg_core.backend import Backend
 from wg_core.job import JobState
 from wg_core.protocol import Capability
 from wg_core.testing.clock import Clock
-from wg_core.testing.contract._actors import LEASE_SECONDS, NewWorker, Producer, Worker, new_job, state_of
+from wg_core.testing.contract._actors import LEASE_SECONDS, NewWorker, Producer, Worker, new_job, queue_stats, state_of
 from wg_core.testing.contract._capabilities import requires
-from wg_core.testing.contract._races import in_processes
+from wg_core.testing.contract._fixtures import OpenBackend
+from wg_core.testing.contract._races import in_processes, lines_of_killed
+from wg_core.testing.contract.waiting import waiting
 
 PROCESSES = 3
 
@@ -85,6 +87,47 @@ def test_rescuers_in_several_processes_take_each_job_once(
     rescued = [job_id for answer in answers for job_id in answer]
     assert sorted(rescued, key=int) == [f"{number}" for number in range(100)]
     assert {job.crashes for job in new_worker().reserve(200)} == {1}
+
+
+@requires(Capability.MULTI_PROCESS)
+def test_a_wait_ends_when_another_process_enqueues(
+    child_order: Callable[..., dict[str, Any]], open_backend: OpenBackend
+) -> None:
+    with waiting(open_backend()) as waiter:
+        in_processes([child_order("enqueue", ids=["a"])])
+        waiter.assert_finds_work()
+
+
+@requires(Capability.MULTI_PROCESS, Capability.DURABLE)
+def test_what_was_answered_survives_the_killed_process_that_asked(
+    child_order: Callable[..., dict[str, Any]], new_worker: NewWorker
+) -> None:
+    ids = [f"{number}" for number in range(20)]
+    assert in_processes([child_order("enqueue_and_die", ids=ids)]) == [ids]
+    assert new_worker().reserve_ids() == ids
+
+
+@requires(Capability.MULTI_PROCESS, Capability.INSPECT)
+@pytest.mark.parametrize("after_lines", [1, 7, 20])
+def test_a_worker_killed_at_any_moment_loses_no_job_and_finishes_none_twice(
+    put: Producer,
+    child_order: Callable[..., dict[str, Any]],
+    new_worker: NewWorker,
+    *,
+    backend: Backend,
+    clock: Clock,
+    after_lines: int,
+) -> None:
+    put(*(f"{number}" for number in range(300)))
+    said = lines_of_killed(child_order("work_in_sight", worker="victim"), after_lines)
+    finished = [job_id for ids in said for job_id in ids]
+    clock.advance(1_000.0)
+    backend.rescue(1_000, now=clock.now)
+    rest = new_worker().reserve_ids(1_000)
+    assert len(finished) == len(set(finished))
+    assert not set(finished) & set(rest)
+    assert queue_stats(backend, clock).done + len(rest) == 300
+    assert queue_stats(backend, clock).done - len(finished) in {0, 1, 2, 3}, "at most one report was not heard of"
 
 
 @requires(Capability.MULTI_PROCESS, Capability.INSPECT)
