@@ -56,8 +56,28 @@ def test_threads_that_are_all_blocked_end_the_prefetch_before_their_jobs_end() -
     assert prefetch.jobs_ahead() == 500
     slots[0].busy_since = time.monotonic() - 5
     assert prefetch.jobs_ahead() == 500
+    slots[1].busy_since = time.monotonic() - 0.1
+    assert prefetch.jobs_ahead() == 500
     slots[1].busy_since = time.monotonic() - 1
     assert prefetch.jobs_ahead() == 0
+
+
+def test_one_fast_job_that_was_interrupted_changes_little() -> None:
+    slots = slots_of(1)
+    prefetch = Prefetch(lambda: slots, 100)
+    ended(slots, 1_000, 0.000_01)
+    assert prefetch.jobs_ahead() == 500
+    ended(slots, 1, 0.005)
+    assert prefetch.jobs_ahead() == 500
+
+
+def test_a_handful_of_fast_jobs_after_slow_ones_is_believed() -> None:
+    slots = slots_of(1)
+    prefetch = Prefetch(lambda: slots, 100)
+    ended(slots, 10, 1.0)
+    assert prefetch.jobs_ahead() == 0
+    ended(slots, 20, 0.000_01)
+    assert prefetch.jobs_ahead() == 500
 
 
 def test_fast_suspects_may_wait_and_slow_ones_may_not() -> None:

@@ -10,6 +10,13 @@ from wg_core._slot import Slot
 HORIZON_SECONDS = 0.2
 """A job that could not start within this time is better left to another worker."""
 
+BLOCKED_SECONDS = 0.5
+"""When every thread has been busy with one handler for so long, what waits is given back. A thread that computes
+loses the interpreter for many milliseconds now and then, so a shorter time would take fast jobs for slow ones."""
+
+SAMPLE_JOBS = 20
+"""So many jobs, or a horizon of handler time, outweigh what was measured before."""
+
 MOST_BATCHES = 5
 """However fast the jobs are, no more batches than this are held ahead."""
 
@@ -17,9 +24,8 @@ MOST_BATCHES = 5
 class Prefetch:
     """Reads the slots of the executors; used by the fetcher's thread only.
 
-    The service time is the mean over what ended since the last look, and no less than what the handlers that run
-    now have already taken while all threads are busy: so a buffer that was right for no-op jobs shrinks as soon as
-    slow ones block the threads, and not only when those end.
+    The service time follows the mean over what ended since the last look. It is a mean that moves at once for a
+    single slow job and for a handful of fast ones, but hardly for one fast job that was interrupted.
     """
 
     def __init__(self, slots: Callable[[], Sequence[Slot]], batch_size: int) -> None:
@@ -32,34 +38,36 @@ class Prefetch:
     def jobs_ahead(self) -> int:
         """Return how many jobs may wait in the buffer beyond one for each idle thread."""
         slots = self._slots()
-        return min(self._most, self._per_thread(self._service_seconds(slots)) * len(slots))
+        self._measure(slots)
+        if _all_busy_for(slots) >= BLOCKED_SECONDS:  # so a buffer for fast jobs empties before the slow ones end
+            return 0
+        return min(self._most, self._per_thread() * len(slots))
 
     def suspects_ahead(self, runs_for: float | None) -> int:
         """Return how many suspects may wait, given for how long one has been running (None: none runs)."""
         if runs_for is None:
-            return max(1, self._per_thread(self._mean))
-        return 0 if runs_for > HORIZON_SECONDS else self._per_thread(self._mean)
+            return max(1, self._per_thread())
+        return 0 if runs_for > HORIZON_SECONDS else self._per_thread()
 
-    def _per_thread(self, service_seconds: float | None) -> int:
-        if service_seconds is None:  # nothing was measured yet
+    def _per_thread(self) -> int:
+        if self._mean is None:  # nothing was measured yet
             return 0
-        return self._most if service_seconds <= 0.0 else int(min(self._most, HORIZON_SECONDS / service_seconds))
+        return self._most if self._mean <= 0.0 else int(min(self._most, HORIZON_SECONDS / self._mean))
 
-    def _service_seconds(self, slots: Sequence[Slot]) -> float | None:
+    def _measure(self, slots: Sequence[Slot]) -> None:
         ended = sum(slot.ended for slot in slots)
         busy_seconds = sum(slot.busy_seconds for slot in slots)
-        if ended > self._ended:
-            self._mean = max(0.0, busy_seconds - self._busy_seconds) / (ended - self._ended)
+        new_jobs, new_seconds = ended - self._ended, max(0.0, busy_seconds - self._busy_seconds)
         self._ended, self._busy_seconds = ended, busy_seconds
-        running = _shortest_run(slots)
-        if running is None or self._mean is None:
-            return self._mean
-        return max(self._mean, running)
+        if new_jobs <= 0:  # none, or a slot was replaced by one that begins at zero
+            return
+        mean = new_seconds / new_jobs
+        weight = min(1.0, max(new_jobs / SAMPLE_JOBS, new_seconds / HORIZON_SECONDS))
+        self._mean = mean if self._mean is None else self._mean + weight * (mean - self._mean)
 
 
-def _shortest_run(slots: Sequence[Slot]) -> float | None:
-    """Return for how long every thread has been busy with its handler; None when one is free."""
-    now = time.monotonic()
+def _all_busy_for(slots: Sequence[Slot]) -> float:
+    """Return for how long every thread has been busy with the handler it runs; 0.0 when one is free."""
     since = [slot.busy_since for slot in slots]
-    runs = [now - began for began in since if began is not None]
-    return min(runs) if len(runs) == len(since) and runs else None
+    began = [one for one in since if one is not None]
+    return time.monotonic() - max(began) if began and len(began) == len(since) else 0.0
