@@ -27,7 +27,7 @@ def test_a_handler_that_holds_the_gil_for_three_leases_runs_exactly_once(
 
     (end,) = supervised.log("ended", job_id)
     assert end["held_seconds"] >= 3 * SHORT_LEASE["lease"]
-    assert end["neighbour_laps"] <= 2, "the GIL was not held"
+    assert end["neighbour_laps"] < 50, "the GIL was not held: a free neighbour makes ten times as many laps"
     wait_for(lambda: not backend.get([job_id]), "the job acknowledged")
     assert len(supervised.log("started", job_id)) == 1
     assert supervised.stop() == rescuer.stop() == 0

@@ -126,6 +126,23 @@ def test_a_module_that_cannot_be_imported_ends_the_start_with_one_line(
     assert "Traceback" not in unstored.output
 
 
+def test_a_module_that_breaks_while_the_worker_runs_is_tried_again_until_it_is_mended(
+    unstored: Supervised, tmp_path: Path
+) -> None:
+    module = tmp_path / "edited.py"
+    module.write_text("")
+    unstored.environment.update(PYTHONPATH=str(tmp_path), PYTHONDONTWRITEBYTECODE="1")
+    unstored.start("edited")
+    wait_for(lambda: unstored.events("ready"), "the first process")
+    module.write_text("def f(:")
+    os.kill(unstored.pids()[0], signal.SIGKILL)
+    wait_for(lambda: unstored.output.count("cannot import 'edited'") >= 5, "several tries")
+    assert "worker processes end again and again" in unstored.output
+    module.write_text("")
+    wait_for(lambda: len(unstored.events("ready")) == 2, "a process that could import it")
+    assert unstored.stop() == 0
+
+
 def test_a_store_that_cannot_be_reached_ends_the_start(new_supervisor: Callable[[str], Supervised]) -> None:
     supervised = new_supervisor("redis://:secret@127.0.0.1:1/0")
     supervised.start()
@@ -139,6 +156,11 @@ def test_a_store_that_cannot_be_reached_ends_the_start(new_supervisor: Callable[
 def test_a_store_within_one_process_is_refused() -> None:
     with pytest.raises(ConfigError, match="worker processes cannot share it: use a file"):
         Supervisor("memory:", namespace="wg", settings=WorkerSettings()).run()
+
+
+def test_options_that_cannot_be_sent_to_worker_processes_are_refused() -> None:
+    with pytest.raises(ConfigError, match="plain JSON values"):
+        Supervisor("redis:", namespace="wg", settings=WorkerSettings(), backend_options={"socket": object()})
 
 
 def test_a_store_that_nobody_serves_is_refused() -> None:
@@ -166,6 +188,7 @@ def test_a_supervisor_in_a_thread_is_stopped_by_a_call(redis_url: str) -> None:
     def on_event(event: WorkerEvent) -> None:
         if event.kind == "ready":
             is_ready.set()
+        raise RuntimeError("whoever watches cannot stop the work")
 
     supervisor = Supervisor(redis_url, namespace="wg", settings=WorkerSettings(), on_event=on_event)
     codes: list[int] = []

@@ -108,7 +108,7 @@ class Channel:
             self._send_unsent()
 
     def receive(self) -> list[ToWorker | FromWorker]:
-        """Return the whole messages that have come; sets `is_closed` at the end of the stream."""
+        """Return the whole messages that have come; sets `is_closed` at the end of the stream, or at nonsense."""
         while not self.is_closed:
             try:
                 chunk = self._socket.recv(65_536)
@@ -119,7 +119,13 @@ class Channel:
             self.is_closed = not chunk
             self._received += chunk
         *lines, self._received = self._received.split(b"\n")
-        return [_decoder.decode(line) for line in lines]
+        messages = []
+        for line in lines:
+            try:
+                messages.append(_decoder.decode(line))
+            except msgspec.DecodeError:
+                self.is_closed = True  # whoever writes here is not our peer any more
+        return messages
 
     def close(self) -> None:
         """Close this end. Idempotent."""

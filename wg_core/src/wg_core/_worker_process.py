@@ -130,8 +130,8 @@ class WorkerProcess:
         """Beat for ourselves, finish what runs, and go; whatever happens, go."""
         _log.warning("the supervisor is gone: finishing what runs, then exiting")
         self._is_orphan = True
-        self._lease.orphaned()
         self._stop("nobody would replace this process")
+        self._lease.orphaned()  # after the stop: a worker that only now is let go must not begin
         self._give_up_at = time.monotonic() + self._setup.settings.shutdown_timeout + STOP_MARGIN_SECONDS
 
     def _keep_limits(self, now: float) -> None:

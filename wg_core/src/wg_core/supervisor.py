@@ -15,6 +15,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from wg_core._channel import Setup
 from wg_core._child import STOP_MARGIN_SECONDS
 from wg_core._children import Children, WorkerEvent
@@ -44,7 +46,8 @@ class Supervisor:
     """Runs `settings.processes` worker processes until it is told to stop, or (burst) until nothing is left to do.
 
     `modules` are imported by the worker processes and define the handlers. `on_event` hears what happens to the
-    processes, from several threads; it must return quickly.
+    processes, from several threads; it must return quickly. Raises ConfigError for backend options that are not
+    plain JSON values.
     """
 
     def __init__(
@@ -62,8 +65,9 @@ class Supervisor:
         self._settings = settings
         self._modules = tuple(modules)
         self._backend_options = dict(backend_options or {})
+        _check_can_travel(self._backend_options)
         self._on_event = on_event
-        self._wakeup = Wakeup()
+        self._wakeup: Wakeup | None = None
         self._stops_asked = 0
         """Raised by signal handlers and `stop`; the main loop acts on it."""
 
@@ -78,13 +82,22 @@ class Supervisor:
         Raises ConfigError when the store cannot be shared by several processes, UnknownBackendError when nothing
         serves the URL. Once only.
         """
-        with contextlib.closing(self._wakeup), self._open() as backend, self._listening():
-            return self._reach(backend) or self._supervise(backend)
+        with contextlib.closing(Wakeup()) as wakeup, self._open() as backend:
+            self._wakeup = wakeup
+            handlers = {
+                signal.SIGTERM: self._ask_stop,
+                signal.SIGINT: self._ask_stop,
+                signal.SIGCHLD: wakeup.ignore,  # the wake-up is enough: the loop looks at all children anyway
+            }
+            with wakeup.on_signals(handlers), selectors.DefaultSelector() as selector:
+                selector.register(wakeup, selectors.EVENT_READ)
+                return self._reach(backend, selector) or self._supervise(backend, wakeup, selector)
 
     def stop(self) -> None:
         """Do what SIGTERM does; the second call what the second signal does. From any thread, returns at once."""
         self._ask_stop()
-        self._wakeup.wake()
+        if self._wakeup is not None:
+            self._wakeup.wake()
 
     # ------------------------------------------------------------------ start
 
@@ -98,7 +111,7 @@ class Supervisor:
             "use a file, such as 'sqlite:jobs.db', or a server; or run WorkerPool inside your own process"
         )
 
-    def _reach(self, backend: Backend) -> int:
+    def _reach(self, backend: Backend, selector: selectors.BaseSelector) -> int:
         """Make sure that the store is there and fits; return the exit code if not."""
         for pause in (*START_PAUSES_SECONDS, None):
             try:
@@ -107,7 +120,7 @@ class Supervisor:
                 _log.error("%s", error)
                 return SCHEMA
             except (BackendUnavailableError, AmbiguousResultError) as error:
-                if pause is None or self._stopped_within(pause):
+                if pause is None or self._stopped_within(pause, selector):
                     _log.error("cannot reach %s: %s", redact(self._url), error)
                     return FORCED if self._stops_asked else UNREACHABLE
             except BackendError as error:
@@ -117,43 +130,40 @@ class Supervisor:
                 break
         return CLEAN
 
-    def _stopped_within(self, seconds: float) -> bool:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._wakeup, selectors.EVENT_READ)
+    def _stopped_within(self, seconds: float, selector: selectors.BaseSelector) -> bool:
+        if not self._stops_asked:
             selector.select(seconds)
         return self._stops_asked > 0
 
     # ------------------------------------------------------------------ work
 
-    def _supervise(self, backend: Backend) -> int:
+    def _supervise(self, backend: Backend, wakeup: Wakeup, selector: selectors.BaseSelector) -> int:
         watch = StoreWatch()
         retirer = Retirer(backend, watch, self._tell_retired)
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._wakeup, selectors.EVENT_READ)
-            renewer = Renewer(backend, watch, self._settings, lambda: children.snapshot, self._wakeup.wake)
-            children = Children(
-                self._setup_of,
-                self._settings.processes,
-                selector,
-                stop_seconds=self._settings.shutdown_timeout + STOP_MARGIN_SECONDS,
-                on_ready=renewer.wake,
-                on_death=retirer.add,
-                on_event=self._tell,
-            )
-            renewer.start()
-            retirer.start()
-            try:
-                return self._watch_over(children, selector)
-            finally:
-                # Beats stop after the last child, retires after the last death.
-                renewer.stop()
-                self._settle(retirer)
-                renewer.join(STOP_MARGIN_SECONDS)
+        renewer = Renewer(backend, watch, self._settings, lambda: children.snapshot, wakeup.wake)
+        children = Children(
+            self._setup_of,
+            self._settings.processes,
+            selector,
+            stop_seconds=self._settings.shutdown_timeout + STOP_MARGIN_SECONDS,
+            on_ready=renewer.wake,
+            on_death=retirer.add,
+            on_event=self._tell,
+        )
+        renewer.start()
+        retirer.start()
+        try:
+            return self._watch_over(children, wakeup, selector)
+        finally:
+            # Beats stop after the last child, retires after the last death.
+            renewer.stop()
+            self._settle(retirer)
+            renewer.join(STOP_MARGIN_SECONDS)
 
-    def _watch_over(self, children: Children, selector: selectors.BaseSelector) -> int:
+    def _watch_over(self, children: Children, wakeup: Wakeup, selector: selectors.BaseSelector) -> int:
         stops_heard = 0
         while True:
-            self._wakeup.clear()
+            wakeup.clear()
             if self._stops_asked > stops_heard:
                 stops_heard = self._stops_asked
                 self._stop(children, now=stops_heard > 1)
@@ -197,20 +207,16 @@ class Supervisor:
 
     # ------------------------------------------------------------------ signals and events
 
-    def _listening(self) -> contextlib.AbstractContextManager[None]:
-        handlers = {
-            signal.SIGTERM: self._ask_stop,
-            signal.SIGINT: self._ask_stop,
-            signal.SIGCHLD: self._wakeup.ignore,  # the wake-up is enough: the loop looks at all children anyway
-        }
-        return self._wakeup.on_signals(handlers)
-
     def _ask_stop(self, *_: object) -> None:
         self._stops_asked += 1
 
     def _tell(self, event: WorkerEvent) -> None:
-        if self._on_event is not None:
+        if self._on_event is None:
+            return
+        try:
             self._on_event(event)
+        except Exception:  # noqa: BLE001 - whoever watches must not be able to stop the work
+            _log.exception("on_event failed")
 
     def _tell_retired(self, death: Death, rescued: list[Rescued]) -> None:
         states = Counter(job.state for job in rescued)
@@ -218,3 +224,10 @@ class Supervisor:
         if rescued:
             _log.warning("worker %s retired: %s", death.worker, summary)
         self._tell(WorkerEvent("retired", death.pid, death.worker, summary))
+
+
+def _check_can_travel(backend_options: Mapping[str, Any]) -> None:
+    try:
+        msgspec.json.encode(backend_options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"backend options must be plain JSON values to reach worker processes: {error}") from error
