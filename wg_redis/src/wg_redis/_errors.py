@@ -92,7 +92,7 @@ def sort_reply(error: Exception, address: str) -> BackendError:
     if code in _UNAVAILABLE:
         return BackendUnavailableError(f"redis at {address} refuses for now: {_said(error)}")
     if code == "WRONGTYPE":
-        return SchemaError(f"a key of this namespace at {address} has another type than ours; use another namespace")
+        return SchemaError(f"a key of this namespace at {address} was not made by wg: {error}; use another namespace")
     return BackendRejectedError(f"redis at {address} refuses: {_said(error)}{_advice(error)}")
 
 

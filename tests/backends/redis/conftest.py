@@ -1,0 +1,47 @@
+"""Fixtures of the Redis backend's own tests: servers that a test may kill, and backends that are closed after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from tests.backends.redis.support import OpenRedis
+from wg_core.testing.servers import RedisServer
+from wg_redis import RedisBackend
+
+
+@pytest.fixture
+def own_server() -> Iterator[RedisServer]:
+    """A server of the test's own, which keeps what it answered when it is killed."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def open_redis(fresh_namespace: str) -> Iterator[OpenRedis]:
+    """Open backends by URL, with options; they are closed at the end."""
+    opened: list[RedisBackend] = []
+
+    def open_one(url: str, namespace: str = fresh_namespace, **options: Any) -> RedisBackend:
+        opened.append(RedisBackend.open(url, namespace, **options))
+        return opened[-1]
+
+    yield open_one
+    for backend in opened:
+        backend.close()
+
+
+@pytest.fixture
+def shop(open_redis: OpenRedis, redis_url: str) -> RedisBackend:
+    """A backend with the namespace `shop` on the shared server, emptied."""
+    return open_redis(redis_url, "shop")
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Redis]:
+    """A plain client of the shared server, emptied."""
+    with Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client

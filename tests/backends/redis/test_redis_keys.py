@@ -1,0 +1,150 @@
+"""The documented keys: their names, their types, and that nothing else is ever written or left behind."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from tests.backends.redis.support import failed, new_job, register
+from wg_core.job import JobState
+from wg_core.outcome import Ack, Bury, Cancel, Progress, Release, Retry, Start
+from wg_core.protocol import CancelJobs, DeleteJobs, RequeueJobs, Retention
+from wg_redis import RedisBackend
+from wg_redis._scripts import load
+
+README = Path(__file__).parents[3] / "wg_redis" / "README.md"
+SCRIPTS = README.parent / "src" / "wg_redis" / "lua"
+DOCUMENTED = dict(re.findall(r"^\| `\{ns\}:([^`]+)` \| (\w+) \|", README.read_text(encoding="utf-8"), re.MULTILINE))
+"""Type by key, from the README's table: `running:<worker>` is a hash."""
+
+
+def keys_by_name(client: Redis) -> dict[str, str]:
+    """Type by documented name of every key there is; an undocumented one stands under its own name."""
+    found = {}
+    for key in client.scan_iter():
+        name = key.removeprefix("{shop}:")
+        documented = next((known for known in DOCUMENTED if re.fullmatch(re.sub("<.*>", ".*", known), name)), key)
+        found[documented] = client.type(key)
+    return found
+
+
+def use_everything(backend: RedisBackend) -> None:
+    """Bring the store into a condition in which every kind of key is there."""
+    backend.enqueue([new_job(name, queue=name) for name in ("default", "mail")])
+    backend.enqueue([new_job("later", delay_seconds=600.0, expires_in_seconds=900.0)])
+    for worker in ("w", "dead"):
+        register(backend, worker)
+    backend.enqueue([new_job(name) for name in ("retried", "buried", "held", "lost")])
+    jobs = {
+        job.id: {"id": job.id, "lease_no": job.lease_no} for job in backend.reserve(["default"], 4, "w", request_no=1)
+    }
+    outcomes = [
+        Ack(**jobs["default"]),
+        Retry(**jobs["retried"], delay_seconds=600.0, record=failed()),
+        Bury(**jobs["buried"], record=failed()),
+        Progress(**jobs["held"], value=b"1"),
+    ]
+    backend.report("w", outcomes, request_no=1)
+    backend.alter(["held"], CancelJobs())
+    backend.enqueue([new_job("last")])
+    backend.pause("paused")
+    backend.wait(["idle"], 0.001)
+
+
+def test_the_keys_are_those_of_the_documentation(shop: RedisBackend, client: Redis) -> None:
+    use_everything(shop)
+    found = keys_by_name(client)
+    client.zadd("{shop}:waiters:idle", {"somebody": 9e12})
+    shop.enqueue([new_job("woken", queue="idle")])
+    shop.reserve(["mail"], 1, "dead", request_no=1)
+    now = int(client.time()[0]) * 1000 + 7_200_000
+    shop.beat([], now=now)
+    shop.enqueue([new_job(f"more{number}", queue="mail") for number in range(2)])
+    shop.reserve(["mail"], 2, "dead", request_no=2)
+    shop.rescue(1, now=now)
+    found |= keys_by_name(client)
+    assert found == DOCUMENTED
+
+
+@pytest.mark.parametrize("queue", ["", "default", "jobs", "a:b", ":", "*", "{x}", "schedule", "default ", "é🔑"])
+def test_every_queue_has_a_key_of_its_own(shop: RedisBackend, client: Redis, queue: str) -> None:
+    shop.enqueue([new_job("a", queue=queue)])
+    assert client.type("{shop}:jobs" if queue == "default" else f"{{shop}}:jobs:{queue}") == "zset"
+    register(shop)
+    assert [(job.id, job.queue) for job in shop.reserve([queue], 10, "w", request_no=1)] == [("a", queue)]
+
+
+def test_places_stay_exact_when_a_million_million_jobs_came_before(shop: RedisBackend, client: Redis) -> None:
+    shop.migrate()
+    client.set("{shop}:seq", 10**12)
+    shop.enqueue(
+        [new_job(f"{priority}-{number}", priority=priority) for number in range(3) for priority in (-100, 0, 100)]
+    )
+    register(shop)
+    jobs = shop.reserve(None, 9, "w", request_no=1)
+    expected = [f"{priority}-{number}" for priority in (100, 0, -100) for number in range(3)]
+    assert [job.id for job in jobs] == expected
+    shop.report("w", [Release(id=job.id, lease_no=job.lease_no) for job in reversed(jobs)], request_no=1)
+    assert [job.id for job in shop.reserve(None, 9, "w", request_no=2)] == expected
+
+
+def test_finished_work_leaves_only_totals(shop: RedisBackend, client: Redis) -> None:
+    register(shop)
+    for round_no in range(1, 4):
+        names = [f"{round_no}-{number}" for number in range(60)]
+        shop.enqueue(
+            [new_job(name, queue=f"q{number % 3}", expires_in_seconds=999.0) for number, name in enumerate(names)]
+        )
+        end_in_every_way(shop, round_no, names)
+        if round_no == 1:
+            after_one_round = keys_by_name(client)
+    shop.retire("w", [], "the test is over")
+    left = keys_by_name(client)
+    assert left.keys() == {"meta", "seq", "queues", "counters"}
+    assert left.keys() <= after_one_round.keys()
+    assert client.hlen("{shop}:counters") == 9  # three queues, and jobs that ended as done, failed and cancelled
+
+
+def end_in_every_way(backend: RedisBackend, round_no: int, names: list[str]) -> None:
+    jobs = backend.reserve(None, 100, "w", request_no=3 * round_no)
+    held = [{"id": job.id, "lease_no": job.lease_no} for job in jobs]
+    outcomes = [Start(**one) for one in held[:5]]
+    outcomes += [Progress(**one, value=b"1") for one in held[:5]]
+    outcomes += [Ack(**one) for one in held[:20]]
+    outcomes += [Retry(**one, delay_seconds=0.0, record=failed()) for one in held[20:30]]
+    outcomes += [Bury(**one, record=failed()) for one in held[30:40]]
+    outcomes += [Release(**one) for one in held[40:50]]
+    outcomes += [Cancel(**one) for one in held[50:]]
+    backend.report("w", outcomes, request_no=3 * round_no)
+    backend.promote(100)
+    jobs = backend.reserve(None, 100, "w", request_no=3 * round_no + 1)
+    assert len(jobs) == 20
+    backend.alter([job.id for job in jobs], CancelJobs())
+    held = [{"id": job.id, "lease_no": job.lease_no} for job in jobs]
+    backend.report("w", [Release(**one) for one in held], request_no=3 * round_no + 1)
+    dead = [record.id for record in backend.get(names) if record.state is JobState.DEAD]
+    assert len(dead) == 10
+    backend.alter(dead[:5], RequeueJobs())
+    backend.alter(dead[:5], DeleteJobs())
+    assert backend.prune(Retention(dead_most=0), 100) == 5
+
+
+def test_a_script_says_what_it_takes_gives_and_promises() -> None:
+    for path in SCRIPTS.glob("*.lua"):
+        text = path.read_text(encoding="utf-8")
+        assert "\n-- KEYS[1] " in text, path.name
+        assert "\n-- Returns" in text, path.name
+        for number in range(1, 9):
+            if f"ARGV[{number}]" in text.split("\n\n", 1)[1]:
+                assert re.search(rf"^-- ARGV\[{number}(\.\.)?\]", text, re.MULTILINE), (path.name, number)
+
+
+def test_a_script_that_may_run_on_a_full_server_says_so_and_enqueue_does_not() -> None:
+    assert load("enqueue").source.startswith("#!lua\n")
+    for name in ("reserve", "report", "beat", "retire", "rescue", "promote", "prune", "alter"):
+        assert load(name).source.startswith("#!lua flags=allow-oom\n")
+    for name in ("get", "page", "stats", "tally", "workers", "held"):
+        assert load(name).source.startswith("#!lua flags=no-writes\n")
