@@ -328,6 +328,23 @@ def test_under_a_supervisor_the_process_is_replaced_after_its_siblings_finished(
     assert "so its process is replaced" in (record.history[0].error_message or "")
 
 
+def test_a_stop_while_the_process_is_replaced_gives_the_siblings_their_time(
+    store: Store, make_pool: MakePool, gate: Callable[..., Gate]
+) -> None:
+    stuck, sibling = gate(timeout=0.05), gate(timeout=None)
+    keeper = Keeper(store, "supervised")
+    pool = make_pool(stuck.job, sibling.job, _lease_keeper=keeper, _worker_id="supervised", _grace=QUICK)
+    store.enqueue(stuck.job)
+    sibling_id = store.enqueue(sibling.job)
+    pool.start()
+    eventually(lambda: keeper.reasons)
+    pool.stop()
+    assert not pool.join(0.2)
+    sibling.open.set()
+    assert pool.join(PATIENCE_SECONDS)
+    assert store.state(sibling_id) is None
+
+
 class LoggingBoard:
     """Remembers what was shown."""
 

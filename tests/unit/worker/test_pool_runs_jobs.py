@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextvars
+import gc
 import os
 import threading
+import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -226,7 +229,52 @@ def test_a_handler_that_forks_does_not_make_a_second_worker(store: Store, make_p
     assert store.is_empty()
 
 
+def test_what_a_failed_handler_used_is_free_at_once(store: Store, make_pool: MakePool) -> None:
+    class Big:
+        pass
+
+    alive: list[weakref.ref[Big]] = []
+
+    def fail() -> None:
+        big = Big()
+        alive.append(weakref.ref(big))
+        raise ValueError("no")
+
+    fail_job = handler(fail, max_retries=0)
+    store.enqueue(fail_job)
+    gc.disable()
+    try:
+        make_pool(fail_job).run_until_idle(timeout=PATIENCE_SECONDS)
+        assert alive[0]() is None
+    finally:
+        gc.enable()
+
+
 # ---------------------------------------------------------------------- life of the pool
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_pool_that_was_made_before_a_fork_works_in_the_child_under_an_id_of_its_own(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+
+    def write() -> None:
+        ran.write_text(str(os.getpid()))
+
+    write_job = handler(write)
+    pool = WorkerPool(url="memory:", namespace="forked", handlers=[write_job])
+    made_as = pool.worker_id
+    child = os.fork()
+    if child == 0:
+        try:
+            with pool:
+                write_job.enqueue()
+                pool.run_until_idle(timeout=PATIENCE_SECONDS)
+                os._exit(0 if pool.worker_id != made_as and str(os.getpid()) in pool.worker_id else 3)
+        finally:
+            os._exit(4)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert ran.read_text() == str(child)
 
 
 def test_stop_and_join_may_come_before_start_and_twice(make_pool: MakePool) -> None:

@@ -52,7 +52,7 @@ def test_outcomes_are_reported_together_and_forgotten(
     reporter.run_once()
     assert backend.calls["report"] == 1
     assert reporter.unreported == 0
-    assert lease.is_empty
+    assert lease.held_count == 0
     assert store.is_empty()
 
 
@@ -84,7 +84,7 @@ def test_a_report_without_an_answer_is_repeated_until_there_is_one(
     reporter.run_once()
     assert backend.hits["report"] == 2
     assert store.is_empty()
-    assert lease.is_empty
+    assert lease.held_count == 0
 
 
 def test_an_outcome_that_comes_too_late_is_logged(
@@ -130,7 +130,7 @@ def test_a_start_is_answered(store: Store, lease: Lease, reporter: Reporter) -> 
     record = store.record("one")
     assert record is not None
     assert record.started
-    assert not lease.is_empty
+    assert lease.held_count == 1
 
 
 def test_a_start_that_is_too_late_says_so(store: Store, lease: Lease, reporter: Reporter) -> None:
@@ -182,7 +182,7 @@ def test_an_outcome_that_the_store_refuses_takes_no_other_along(
     eventually(lambda: reporter.run_once() and not reporter.unreported)
     assert (store.state("a"), store.state("b")) == (None, None)
     assert store.state("bad") is (JobState.RUNNING if bury_too else JobState.DEAD)
-    assert lease.is_empty
+    assert lease.held_count == 0
     if not bury_too:
         record = store.record("bad")
         assert record is not None

@@ -135,6 +135,17 @@ def test_a_job_that_was_given_up_is_not_looked_at_again(watch: Callable[..., Wat
     assert not watched.stuck
 
 
+def test_jobs_of_the_same_timeout_one_after_the_other_do_not_wake_the_duty_each_time(
+    watch: Callable[..., Watched],
+) -> None:
+    watched = watch("block", time.monotonic() + 100)
+    watched.timeouts.run_once()
+    watched.end()
+    assert watched.timeouts.run_once() > 50
+    watched.timeouts.expect(time.monotonic() + 101)
+    assert not watched.timeouts._wakened.is_set()
+
+
 def test_an_earlier_deadline_cuts_the_sleep_short_and_a_later_one_does_not() -> None:
     timeouts = Timeouts(lambda *_: None)
     timeouts._next_look = 100.0

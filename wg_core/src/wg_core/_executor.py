@@ -60,7 +60,6 @@ class Crew:
         self.board = board
         self.stopping = threading.Event()
         """No handler may begin any more."""
-        self.pid = os.getpid()
 
 
 class Executor:
@@ -69,10 +68,12 @@ class Executor:
     def __init__(self, slot: Slot, crew: Crew) -> None:
         self.slot = slot
         self._crew = crew
+        self._pid = os.getpid()
         self._thread = threading.Thread(target=self._live, name=f"wg-executor-{slot.index}", daemon=True)
 
     def start(self) -> None:
         """Start the thread; once."""
+        self._pid = os.getpid()
         self._thread.start()
 
     def join(self, timeout_seconds: float) -> bool:
@@ -155,7 +156,7 @@ class Executor:
         crew.board.started(slot.index, job.id, job.lease_no, deadline)
         guard_until = math.inf if deadline is None else deadline
         error = slot.guard(held, guard_until, Context().run, _call, crew.timeouts, current, handler, envelope.args)
-        if os.getpid() != crew.pid:
+        if os.getpid() != self._pid:
             os._exit(0)  # the handler forked and this is the child: it must not go on as a second worker
         if slot.is_given_up:  # somebody else reports the job; the board shows it until the process is gone
             _log.warning("%s: its handler ended after it was given up; what it returned does not count", held)
@@ -164,6 +165,8 @@ class Executor:
         outcome = decide(job, error, _ending(held, started, envelope, _step(slot, error)), chance=draw())
         if error is not None:
             _log_failure(held, error, outcome)
+            # It refers to this frame and back: a cycle that would keep alive whatever the handler used.
+            error.__traceback__ = None
         return outcome
 
 

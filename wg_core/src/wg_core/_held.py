@@ -121,9 +121,9 @@ class Lease:
         return list(self._jobs.values())
 
     @property
-    def is_empty(self) -> bool:
-        """Whether nothing is held."""
-        return not self._jobs
+    def held_count(self) -> int:
+        """How many jobs are held now."""
+        return len(self._jobs)
 
     def unknown_jobs(self) -> set[JobKey] | None:
         """Return what the store holds under this worker and memory does not know.

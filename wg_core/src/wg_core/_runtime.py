@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
 import time
 from functools import partial
@@ -57,6 +58,7 @@ class Runtime:
         self.settings = settings
         self.store = StoreWatch()
         self.is_embedded = keeper is None
+        self._made_in = os.getpid()
         self.lease = Lease(backend, worker or new_worker_id(), self.store)
         self.keeper = keeper or self._new_beater()
         self.registered = threading.Event()
@@ -128,6 +130,8 @@ class Runtime:
     def live(self) -> None:
         """Register, work until asked to stop, and shut down. Whatever happens, `ended` is set at the end."""
         try:
+            if self.is_embedded and os.getpid() != self._made_in:  # forked since: each process is a worker of its own
+                self._take_new_id()
             self._register()
             if not self._is_asked:
                 self._work()
@@ -152,15 +156,9 @@ class Runtime:
             self.keeper.stop()
         self._changed.set()
 
-    @property
-    def is_asked_to_stop(self) -> bool:
-        """Whether somebody asked, or the worker itself found that it must stop."""
-        return self._is_asked
-
     def is_idle(self) -> bool:
         """Look whether nothing is left to do; True after two quiet looks in a row. For one thread."""
-        held = len(self.lease.held_jobs())
-        return self._idle.look(held or self.reporter.unreported)
+        return self._idle.look(self.lease.held_count or self.reporter.unreported)
 
     def idle_report(self) -> str:
         """Return what the last look saw, for people."""
@@ -209,8 +207,7 @@ class Runtime:
             self.exit_code = REPLACE_ME
             self.ask_to_stop()
             return
-        self.lease = Lease(self.backend, new_worker_id(), self.store)
-        self.keeper = self._new_beater()
+        self._take_new_id()
         try:
             self._register()
         except BackendError as error:
@@ -221,6 +218,10 @@ class Runtime:
         else:
             _log.warning("going on as worker %s", self.lease.worker)
             self.buffer.hungry.set()
+
+    def _take_new_id(self) -> None:
+        self.lease = Lease(self.backend, new_worker_id(), self.store)
+        self.keeper = self._new_beater()
 
     # ------------------------------------------------------------------ stuck threads
 

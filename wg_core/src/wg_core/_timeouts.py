@@ -49,10 +49,13 @@ class Timeouts(Service):
 
     def run_once(self) -> float:
         """Take the steps that are due and return how long there is nothing to do."""
+        now = time.monotonic()
+        announced = self._next_look if self._next_look > now else math.inf
         self._next_look = math.inf  # first, so that whoever begins from here on wakes us
-        next_look = min((self._look(slot, time.monotonic()) for slot in list(self.slots)), default=math.inf)
-        self._next_look = next_look
-        return FOREVER if next_look == math.inf else max(0.0, next_look - time.monotonic())
+        # A look that was announced still stands, though its job has ended: else every next job would have to wake us.
+        next_look = min((self._look(slot, now) for slot in list(self.slots)), default=math.inf)
+        self._next_look = min(next_look, announced)
+        return FOREVER if self._next_look == math.inf else max(0.0, self._next_look - time.monotonic())
 
     def _look(self, slot: Slot, now: float) -> float:
         held = slot.running  # before the deadline, which is written first: a mix is refused by the slot

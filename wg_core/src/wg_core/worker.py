@@ -83,6 +83,7 @@ class WorkerPool:
         )
         self._thread = threading.Thread(target=self._live, name="wg-pool", daemon=True)
         self._is_started = False
+        self._is_asked = False
         self._block = ExitStack()
 
     @property
@@ -144,7 +145,9 @@ class WorkerPool:
         Running handlers may finish within shutdown_timeout. With `now`, or when asked a second time, they are broken
         off at once: their jobs go back without using an attempt.
         """
-        self._runtime.ask_to_stop(now=now or self._runtime.is_asked_to_stop)
+        now = now or self._is_asked
+        self._is_asked = True
+        self._runtime.ask_to_stop(now=now)
 
     def join(self, timeout: Seconds | None = None) -> bool:
         """Wait for the pool to end; False when it has not within the time. True when it was never started."""
@@ -199,7 +202,7 @@ class WorkerPool:
                 self._backend.close()
 
     def _end(self) -> None:
-        if not self._runtime.is_asked_to_stop:  # a second request would not let the handlers finish
+        if not self._is_asked:  # a second request would not let the handlers finish
             self.stop()
         self.join()
 
