@@ -197,6 +197,8 @@ class FileConnections(SQLiteConnections):
                     lent.invalidate(error)
                 raise
             finally:
+                if self._closed:  # the pool is gone, so nobody would close it
+                    lent.invalidate()
                 lent.close()
 
     @contextmanager

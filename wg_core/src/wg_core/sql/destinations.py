@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from wg_core.history import HISTORY_KEEP_BYTES, AttemptRecord, encode_record
 from wg_core.job import Timestamp
 from wg_core.sql.flavor import Row
-from wg_core.sql.prepared import Prepared
 from wg_core.sql.tables import COUNTER_COLUMNS
 from wg_core.sql.transaction import Transaction
 
@@ -60,15 +59,17 @@ class Destinations:
     def write(self, tx: Transaction) -> None:
         """Write everything, table by table always in the same order, so that no two transactions wait crosswise."""
         tables, statements = tx.statements.tables, tx.statements
-        tx.run_many(statements.put_back, self._returned)
-        arrivals: tuple[tuple[Prepared, list[Row]], ...] = (
-            (statements.put_new(tables.jobs), self._ready),
-            (statements.put_new(tables.scheduled), self._scheduled),
-            (statements.put_new(tables.retry), self._retry),
-            (statements.put_new(tables.dead), self._dead),
+        if self._returned:
+            tx.run_many(statements.put_back, self._returned)
+        arrivals = (
+            (tables.jobs, self._ready),
+            (tables.scheduled, self._scheduled),
+            (tables.retry, self._retry),
+            (tables.dead, self._dead),
         )
-        for statement, rows in arrivals:
-            tx.run_many(statement, rows)
+        for table, rows in arrivals:
+            if rows:
+                tx.run_many(statements.put_new(table), rows)
         self._write_totals(tx)
 
     def _write_totals(self, tx: Transaction) -> None:

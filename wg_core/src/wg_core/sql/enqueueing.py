@@ -59,4 +59,5 @@ def store_jobs(tx: Transaction, jobs: Sequence[NewJob]) -> set[str]:
 
 def register_queues(tx: Transaction, queues: Collection[str]) -> None:
     """Make the queues known, in one order for everybody, so that no two transactions wait crosswise."""
-    tx.run_many(tx.statements.add_queue, [{"name": queue} for queue in sorted(queues)])
+    for queue in sorted(queues):
+        tx.run(tx.statements.add_queue, name=queue)

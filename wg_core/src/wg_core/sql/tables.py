@@ -80,6 +80,9 @@ class Tables:
         for table in self.waiting:
             self._index(table, "expires", "expires_at", where="expires_at IS NOT NULL")
         self._add_housekeeping()
+        self._columns = {
+            table.name: tuple(column.name for column in table.columns) for table in self.metadata.tables.values()
+        }
 
     def name(self, short: str) -> str:
         """Return the full name of a table or index."""
@@ -91,7 +94,7 @@ class Tables:
 
     def columns(self, table: Table) -> tuple[str, ...]:
         """Return the column names of a table, in its order."""
-        return tuple(column.name for column in table.columns)
+        return self._columns[table.name]
 
     def _running_table(self) -> Table:
         table = self._job_table(
@@ -118,7 +121,7 @@ class Tables:
         return table
 
     def _add_housekeeping(self) -> None:
-        self.workers = self._table(
+        self.workers = self._small_table(
             "workers",
             Column("id", String(64), primary_key=True),
             _big("lease_until"),
@@ -127,26 +130,30 @@ class Tables:
             Column("info", LargeBinary(_LONG_BLOB)),
         )
         self._index(self.workers, "lease", "lease_until")
-        self.queues = self._table("queues", Column("name", String(200), primary_key=True), _flag("paused"))
-        self.requests = self._table(
+        self.queues = self._small_table("queues", Column("name", String(200), primary_key=True), _flag("paused"))
+        self.requests = self._small_table(
             "requests",
             Column("worker", String(64), primary_key=True),
             Column("operation", String(16), primary_key=True),
             _big("request_no"),
             Column("answer", LargeBinary(_LONG_BLOB)),
         )
-        self.counters = self._table(
+        self.counters = self._small_table(
             "counters",
             Column("queue", String(200), primary_key=True),
             Column("worker", String(64), primary_key=True),
             *(_count(name) for name in COUNTER_COLUMNS),
         )
-        self.meta = self._table(
+        self.meta = self._small_table(
             "meta", Column("key", String(64), primary_key=True), Column("value", String(255), nullable=False)
         )
 
     def _table(self, short: str, *items: SchemaItem) -> Table:
         return Table(self.name(short), self.metadata, *items, **self._options)
+
+    def _small_table(self, short: str, *items: SchemaItem) -> Table:
+        """Return a table of short rows, which SQLite keeps in the index of the key: one page less to write."""
+        return Table(self.name(short), self.metadata, *items, sqlite_with_rowid=False, **self._options)
 
     def _index(self, table: Table, purpose: str, *columns: str, where: str | None = None) -> None:
         condition: dict[str, Any] = (

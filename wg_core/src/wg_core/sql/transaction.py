@@ -66,8 +66,7 @@ class Transaction:
 
     def run_many(self, statement: Prepared, rows: Sequence[Mapping[str, Any]]) -> None:
         """Run a statement for each row."""
-        if rows:
-            self.cursor.executemany(statement.text, [statement.arguments(row) for row in rows])
+        self.cursor.executemany(statement.text, [statement.arguments(row) for row in rows])
 
     def ids(self, values: Iterable[str]) -> Any:
         """Return the value of a list parameter."""
