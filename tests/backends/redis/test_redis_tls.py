@@ -71,7 +71,7 @@ def test_a_certificate_that_can_be_verified_is_accepted(open_redis: OpenRedis, t
 
 
 def test_a_certificate_that_nobody_vouches_for_is_not(open_redis: OpenRedis, tls_port: int) -> None:
-    with pytest.raises(BackendUnavailableError, match="(?i)certificate"):
+    with pytest.raises(BackendUnavailableError, match="CERTIFICATE_VERIFY_FAILED"):
         open_redis(f"rediss://localhost:{tls_port}").enqueue([new_job()])
 
 

@@ -59,37 +59,45 @@ def test_a_job_that_is_ready_ends_the_wait_before_it_begins(shop: RedisBackend) 
     shop.wait(["other", "default"], TOO_LONG_SECONDS)
 
 
-def become_ready(shop: RedisBackend, how: str) -> Callable[[], object]:
-    """Prepare a job, and return what makes it ready."""
-    if how == "enqueue":
-        return lambda: shop.enqueue([new_job()])
-    if how == "resume":
-        shop.pause("default")
-        shop.enqueue([new_job()])
-        return lambda: shop.resume("default")
-    if how in {"promote", "reschedule"}:
-        shop.enqueue([new_job(delay_seconds=600.0)])
-        if how == "reschedule":
-            return lambda: shop.alter(["a"], RescheduleJobs())
-        return lambda: shop.promote(10, now=shop.get(["a"])[0].run_at)
+def give_a_waiting_job(shop: RedisBackend) -> None:
+    shop.enqueue([new_job(delay_seconds=600.0)])
+
+
+def give_a_running_job(shop: RedisBackend) -> None:
     shop.enqueue([new_job()])
     shop.reserve(None, 1, register(shop), request_no=1)
-    if how == "release":
-        return lambda: shop.report("w", [Release(id="a", lease_no=1)], request_no=1)
-    if how == "retire":
-        return lambda: shop.retire("w", [], "it was killed")
-    late = shop.workers()[0].lease_until + 1
-    return lambda: shop.rescue(10, now=late)
+
+
+def give_a_paused_job(shop: RedisBackend) -> None:
+    shop.pause("default")
+    shop.enqueue([new_job()])
+
+
+def give_nothing(shop: RedisBackend) -> None:
+    """The job comes later."""
+
+
+BECOME_READY: dict[str, tuple[Callable[[RedisBackend], None], Callable[[RedisBackend], object]]] = {
+    "enqueue": (give_nothing, lambda shop: shop.enqueue([new_job()])),
+    "resume": (give_a_paused_job, lambda shop: shop.resume("default")),
+    "promote": (give_a_waiting_job, lambda shop: shop.promote(10, now=shop.get(["a"])[0].run_at)),
+    "reschedule": (give_a_waiting_job, lambda shop: shop.alter(["a"], RescheduleJobs())),
+    "release": (give_a_running_job, lambda shop: shop.report("w", [Release(id="a", lease_no=1)], request_no=1)),
+    "retire": (give_a_running_job, lambda shop: shop.retire("w", [], "it was killed")),
+    "rescue": (give_a_running_job, lambda shop: shop.rescue(10, now=shop.workers()[0].lease_until)),
+}
+"""What must be there before, and what makes it ready."""
 
 
 @pytest.mark.parametrize("queues", [None, ["default"], ["other", "default"]])
-@pytest.mark.parametrize("how", ["enqueue", "resume", "promote", "reschedule", "release", "retire", "rescue"])
+@pytest.mark.parametrize("how", BECOME_READY)
 def test_whatever_makes_a_job_ready_wakes_a_waiter(
     shop: RedisBackend, other: RedisBackend, client: Redis, how: str, queues: list[str] | None
 ) -> None:
-    make_ready = become_ready(other, how)
+    prepare, make_ready = BECOME_READY[how]
+    prepare(other)
     waits = waiting(shop, client, queues)
-    make_ready()
+    make_ready(other)
     finish(waits)
     assert other.stats().ready == 1
 

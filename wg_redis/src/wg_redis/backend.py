@@ -192,8 +192,9 @@ class RedisBackend(Backend):
         """Block in BLPOP on a connection of its own until a job of these queues becomes ready."""
         try:
             self._waiters.wait(queues, timeout_seconds)
-        except SchemaMissingError:  # nobody has enqueued anything yet
+        except SchemaMissingError:
             self.migrate()
+            self._waiters.wait(queues, timeout_seconds)
 
     def interrupt(self) -> None:
         """End the waits that are going on, or else the next one; does no I/O with the store."""
