@@ -69,16 +69,17 @@ class Executor:
         self.slot = slot
         self._crew = crew
         self._pid = os.getpid()
-        self._thread = threading.Thread(target=self._live, name=f"wg-executor-{slot.index}", daemon=True)
+        self._thread: threading.Thread | None = None  # made at the start: one made before a fork is spoilt by it
 
     def start(self) -> None:
         """Start the thread; once."""
         self._pid = os.getpid()
+        self._thread = threading.Thread(target=self._live, name=f"wg-executor-{self.slot.index}", daemon=True)
         self._thread.start()
 
     def join(self, timeout_seconds: float) -> bool:
         """Wait for the thread to end; False when it has not within the time. True when it was never started."""
-        if self._thread.ident is None:
+        if self._thread is None:
             return True
         self._thread.join(timeout_seconds)
         return not self._thread.is_alive()

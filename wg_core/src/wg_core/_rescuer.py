@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from wg_core._service import Service
 from wg_core._store_watch import StoreWatch
@@ -22,11 +23,19 @@ class Rescuer(Service):
     name = "rescuer"
 
     def __init__(
-        self, backend: Backend, store: StoreWatch, *, interval_seconds: float, lease_seconds: float, batch_size: int
+        self,
+        backend: Backend,
+        store: StoreWatch,
+        worker: Callable[[], str],
+        *,
+        interval_seconds: float,
+        lease_seconds: float,
+        batch_size: int,
     ) -> None:
         super().__init__()
         self._backend = backend
         self._store = store
+        self._worker = worker
         self._interval = interval_seconds
         self._lease_seconds = lease_seconds
         self._batch_size = batch_size
@@ -35,12 +44,12 @@ class Rescuer(Service):
         """Settle one batch; no pause while there is more.
 
         After an outage all leases look old, so everybody gets one lease of time to beat again before anybody
-        is taken for dead.
+        is taken for dead. An outage that is not noticed yet is caught by the store: it asks for our own lease.
         """
         if self._store.reachable_for() < self._lease_seconds:
             return self._interval
         with self._store.call("rescue"):
-            rescued = self._backend.rescue(self._batch_size)
+            rescued = self._backend.rescue(self._batch_size, rescuer=self._worker())
         for one in rescued:
             level = logging.ERROR if one.state is JobState.DEAD else logging.WARNING
             charged = "the attempt counts" if one.charged else "the attempt does not count"

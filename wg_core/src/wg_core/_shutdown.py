@@ -50,7 +50,11 @@ class Shutdown:
             self._stop_upkeep,
             self._stop_beating,
         ):
-            step()
+            try:
+                step()
+            except Exception:  # noqa: BLE001 - a step that fails must not keep the later ones from being done
+                self._runtime.exit_code = self._runtime.exit_code or 1
+                _log.exception("the worker failed while it stopped, going on")
 
     def _stop_fetching(self) -> None:
         fetcher = self._runtime.fetcher
@@ -65,8 +69,8 @@ class Shutdown:
             self._runtime.reporter.submit(held, Release(id=held.job.id, lease_no=held.job.lease_no))
 
     def _let_handlers_finish(self) -> None:
-        while self._unfinished() and time.monotonic() < self._runtime.must_go_at:
-            self._unfinished()[0].join(LOOK_SECONDS)
+        while (unfinished := self._unfinished()) and time.monotonic() < self._runtime.must_go_at:
+            unfinished[0].join(LOOK_SECONDS)
 
     def _break_off_handlers(self) -> None:
         runtime = self._runtime

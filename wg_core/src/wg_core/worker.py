@@ -81,8 +81,7 @@ class WorkerPool:
             worker=_worker_id,
             grace=_grace,
         )
-        self._thread = threading.Thread(target=self._live, name="wg-pool", daemon=True)
-        self._is_started = False
+        self._thread: threading.Thread | None = None  # made at the start: one made before a fork is spoilt by it
         self._is_asked = False
         self._block = ExitStack()
 
@@ -151,7 +150,7 @@ class WorkerPool:
 
     def join(self, timeout: Seconds | None = None) -> bool:
         """Wait for the pool to end; False when it has not within the time. True when it was never started."""
-        if not self._is_started:
+        if self._thread is None:
             return True
         self._thread.join(None if timeout is None else to_seconds("timeout", timeout))
         return not self._thread.is_alive()
@@ -162,7 +161,7 @@ class WorkerPool:
         Jobs that are scheduled or retry later do not count, nor do those of paused queues. A pool that was not
         started is started for this and stopped at the end. Raises NotIdleError, a TimeoutError, when time is up.
         """
-        if self._is_started:
+        if self._thread is not None:
             self._wait_until_idle(to_seconds("timeout", timeout))
             return
         self.start()
@@ -189,9 +188,9 @@ class WorkerPool:
         self._end()
 
     def _begin(self) -> None:
-        if self._is_started:
+        if self._thread is not None:
             raise WgError("this WorkerPool was started before; make another one")
-        self._is_started = True
+        self._thread = threading.Thread(target=self._live, name="wg-pool", daemon=True)
         self._thread.start()
 
     def _live(self) -> None:
