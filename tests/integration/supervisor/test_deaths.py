@@ -64,13 +64,19 @@ def test_a_job_that_kills_its_process_every_time_alone_ends_dead(
     others = [enqueue("step", f"other-{number}") for number in range(100)]
     poison = enqueue("kill_the_process", max_retries=2)
     more = [enqueue("step", f"more-{number}") for number in range(100)]
-    supervised.start(lease=LONG_LEASE, burst=True, processes=2)
-    assert supervised.wait() == 0
+    supervised.start(lease=LONG_LEASE, processes=2)
+    wait_for(lambda: is_at_rest(backend), "all jobs settled")
+    assert supervised.stop() == 0
 
     (record,) = backend.find(JobFilter(state=JobState.DEAD)).jobs
     assert record.id == poison
     assert len(supervised.log("started", poison)) == len(record.history) == record.crashes == 3
     assert {line["id"] for line in supervised.log("ended")} == {*others, *more}
+
+
+def is_at_rest(backend: Backend) -> bool:
+    stats = backend.stats()
+    return not (stats.ready or stats.scheduled or stats.retry or stats.running)
 
 
 def test_sigterm_to_a_worker_process_lets_it_finish_and_replaces_it(
