@@ -172,7 +172,15 @@ def test_a_shorter_delay_wakes_the_promoter_and_a_longer_one_does_not(store: Sto
 
 
 def make_rescuer(store: Store, lease_seconds: float = 30.0) -> Rescuer:
-    return Rescuer(store.backend, store.watch, interval_seconds=1.0, lease_seconds=lease_seconds, batch_size=10)
+    rescuing = store.lease("rescuer")
+    return Rescuer(
+        store.backend,
+        store.watch,
+        lambda: rescuing.worker,
+        interval_seconds=1.0,
+        lease_seconds=lease_seconds,
+        batch_size=10,
+    )
 
 
 def test_the_rescuer_brings_back_what_a_vanished_worker_held(store: Store, caplog: pytest.LogCaptureFixture) -> None:

@@ -226,6 +226,11 @@ class MemoryStore:
         job.priority = priority
         self._enter(job, job.state)
 
+    def live_worker(self, worker: str, now: Timestamp) -> StoredWorker | None:
+        """Return the worker if it has a live lease."""
+        known = self.workers.get(worker)
+        return known if known is not None and known.lives(now) else None
+
     def settle(self, job: StoredJob, reason: str, now: Timestamp, *, started: bool) -> Rescued:
         """Take a job from its dead worker; the rules are those of `Backend.rescue`."""
         assert job.holder is not None

@@ -104,6 +104,7 @@ class Runtime:
             Rescuer(
                 backend,
                 store,
+                lambda: self.lease.worker,
                 interval_seconds=settings.heartbeat,
                 lease_seconds=settings.lease,
                 batch_size=settings.batch_size,

@@ -182,14 +182,18 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def rescue(self, limit: int, *, now: Timestamp | None = None) -> list[Rescued]:
+    def rescue(self, limit: int, *, rescuer: str | None = None, now: Timestamp | None = None) -> list[Rescued]:
         """Settle up to `limit` jobs of workers whose lease is over; the predicate is in the writing statement.
+
+        With `rescuer`, the id of the asking worker, nothing is done unless its own lease is live in that same step: a
+        store that stood still sees every lease run out at once, and a rescue that was under way to it meanwhile
+        must not take everybody for dead.
 
         The worker is marked gone first and forgotten once it holds nothing (also when it held nothing at all).
         What becomes of each job:
 
         * a pending cancel → cancelled;
-        * at_most_once: started → dead, else given back;
+        * at_most_once: started → charged like the next, but always dead; else given back;
         * else *charged* when it had started, or when nobody can know (not marked by Start, and crashes == 0):
           crashes + 1, a `history.vanished` record with the reason naming the worker, then dead when
           attempt > max_retries, otherwise ready. Not charged → given back as by Release (attempt falls by one).

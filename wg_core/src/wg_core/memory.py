@@ -138,8 +138,8 @@ class MemoryBackend(Backend):
         """Take from the front of each queue's index."""
         with self._locked() as store:
             moment = _moment(now)
-            holder = store.workers.get(worker)
-            if holder is None or not holder.lives(moment):
+            holder = store.live_worker(worker, moment)
+            if holder is None:
                 raise LeaseLostError(f"worker {worker!r} has no live lease", worker=worker)
             repeated = holder.reserves.repeated(request_no)
             if repeated is not None:
@@ -190,11 +190,13 @@ class MemoryBackend(Backend):
                 for job in (list(holder.held.values()) if holder else ())
             ]
 
-    def rescue(self, limit: int, *, now: Timestamp | None = None) -> list[Rescued]:
+    def rescue(self, limit: int, *, rescuer: str | None = None, now: Timestamp | None = None) -> list[Rescued]:
         """Settle jobs of workers that are gone, those whose lease ended first before the others."""
         rescued: list[Rescued] = []
         with self._locked() as store:
             moment = _moment(now)
+            if rescuer is not None and store.live_worker(rescuer, moment) is None:
+                return []
             lost = [worker for worker in store.workers.values() if not worker.lives(moment)]
             for worker in sorted(lost, key=lambda worker: worker.lease_until):
                 worker.gone = True

@@ -177,9 +177,9 @@ class RedisBackend(Backend):
         reply = self._change("retire", _moment(now), worker, reason, _records.pack(list(started)))
         return [_rescued(settled) for settled in reply]
 
-    def rescue(self, limit: int, *, now: Timestamp | None = None) -> list[Rescued]:
+    def rescue(self, limit: int, *, rescuer: str | None = None, now: Timestamp | None = None) -> list[Rescued]:
         """Settle jobs of workers that are gone, those whose lease ended first before the others."""
-        return [_rescued(settled) for settled in self._change("rescue", _moment(now), limit)]
+        return [_rescued(settled) for settled in self._change("rescue", _moment(now), limit, rescuer or "")]
 
     def promote(self, limit: int, *, now: Timestamp | None = None) -> Promoted:
         """Move what is due; at most 1,000 jobs a call."""

@@ -78,6 +78,7 @@ class SqlBackend(Backend):
     def forget_connections(self) -> None:
         """Start afresh in the child of a fork."""
         self._schema_lock = threading.Lock()
+        self._forget_schema()
         self._connections.forget()
         self._waiter.forget()
 
@@ -123,9 +124,12 @@ class SqlBackend(Backend):
         try:
             yield
         except SchemaError:
-            self._schema_checked = False
-            self._known_queues.clear()
+            self._forget_schema()
             raise
+
+    def _forget_schema(self) -> None:
+        self._schema_checked = False
+        self._known_queues.clear()
 
     # ------------------------------------------------------------------ producing
 
@@ -216,10 +220,10 @@ class SqlBackend(Backend):
             rescued, wakes = lifecycle.retire_worker(tx, worker, started, reason)
         return self._woken(rescued, wakes)
 
-    def rescue(self, limit: int, *, now: Timestamp | None = None) -> list[Rescued]:
+    def rescue(self, limit: int, *, rescuer: str | None = None, now: Timestamp | None = None) -> list[Rescued]:
         """Give up workers whose lease is over, and settle some of their jobs."""
         with self._writing(now) as tx:
-            rescued, wakes = lifecycle.rescue_jobs(tx, limit)
+            rescued, wakes = lifecycle.rescue_jobs(tx, limit, rescuer)
         return self._woken(rescued, wakes)
 
     def promote(self, limit: int, *, now: Timestamp | None = None) -> Promoted:

@@ -34,6 +34,12 @@ def _renew(tx: Transaction, beat: WorkerBeat) -> bool:
     return tx.run(tx.statements.renew, worker=beat.worker, until=until, news=beat.info) > 0
 
 
+def has_live_lease(tx: Transaction, worker: str) -> bool:
+    """Tell whether the worker is known, not gone, and its lease not over."""
+    found = tx.row(tx.statements.lease, worker=worker, operation="reserve")
+    return found is not None and not found[1] and found[0] > tx.now
+
+
 def retire_worker(
     tx: Transaction, worker: str, started: Sequence[tuple[str, int]], reason: str
 ) -> tuple[list[Rescued], bool]:
@@ -48,8 +54,10 @@ def retire_worker(
     return rescued, wakes
 
 
-def rescue_jobs(tx: Transaction, limit: int) -> tuple[list[Rescued], bool]:
+def rescue_jobs(tx: Transaction, limit: int, rescuer: str | None) -> tuple[list[Rescued], bool]:
     """Settle jobs of workers whose lease is over; tell also whether jobs became ready."""
+    if rescuer is not None and not has_live_lease(tx, rescuer):
+        return [], False
     statements = tx.statements
     tx.run(statements.mark_gone, now=tx.now)
     running = statements.tables.columns(statements.tables.running)

@@ -211,8 +211,8 @@ class FaultyBackend(Backend):
     ) -> list[Rescued]:
         return self._perform("retire", partial(self.inner.retire, worker, started, reason, now=now))
 
-    def rescue(self, limit: int, *, now: Timestamp | None = None) -> list[Rescued]:
-        return self._perform("rescue", partial(self.inner.rescue, limit, now=now))
+    def rescue(self, limit: int, *, rescuer: str | None = None, now: Timestamp | None = None) -> list[Rescued]:
+        return self._perform("rescue", partial(self.inner.rescue, limit, rescuer=rescuer, now=now))
 
     def promote(self, limit: int, *, now: Timestamp | None = None) -> Promoted:
         return self._perform("promote", partial(self.inner.promote, limit, now=now))

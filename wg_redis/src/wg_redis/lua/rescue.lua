@@ -6,6 +6,7 @@
 -- KEYS[1]  '{ns}:', the prefix of every key that is touched
 -- ARGV[1]  now, milliseconds since the epoch; '' for the server's clock
 -- ARGV[2]  the most jobs to settle, and the most workers to mark
+-- ARGV[3]  the worker that asks, or ''; without a live lease of its own nothing is done
 -- Returns per job an array: id, name, worker, state, charged (0 or 1).
 --
 -- Guarantee: a worker is marked gone before its first job moves, so nothing that it sends later changes a moved job;
@@ -16,7 +17,13 @@ if problem then
   return problem
 end
 
-local now, limit = clock(ARGV[1]), tonumber(ARGV[2])
+local now, limit, rescuer = clock(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
+
+-- After a standstill of the server every lease looks over, also that of whoever asked meanwhile.
+if rescuer ~= '' and tonumber(redis.call('ZSCORE', ns .. 'workers', rescuer) or 0) <= now then
+  return {}
+end
+
 local over = redis.call('ZRANGE', ns .. 'workers', '-inf', now, 'BYSCORE', 'LIMIT', 0, limit, 'WITHSCORES')
 for position = 1, #over, 2 do
   redis.call('ZREM', ns .. 'workers', over[position])

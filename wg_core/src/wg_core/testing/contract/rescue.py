@@ -42,6 +42,19 @@ def test_the_jobs_of_a_worker_whose_lease_ran_out_are_ready_again(
     assert (job.attempt, job.lease_no, job.crashes) == (2, 2, 1)
 
 
+def test_a_rescuer_whose_own_lease_is_over_takes_nobody_for_dead(
+    put: Producer, worker: Worker, new_worker: NewWorker, backend: Backend, clock: Clock
+) -> None:
+    put("a")
+    worker.take("a")
+    asking = new_worker()
+    clock.advance(LEASE_SECONDS + 0.001)
+    assert backend.rescue(100, rescuer=asking.id, now=clock.now) == []
+    assert backend.rescue(100, rescuer="never-registered", now=clock.now) == []
+    asking.beat()
+    assert [rescued.id for rescued in backend.rescue(100, rescuer=asking.id, now=clock.now)] == ["a"]
+
+
 def test_rescued_jobs_keep_their_priority_and_their_place(
     put: Producer, worker: Worker, new_worker: NewWorker, reaper: Reaper
 ) -> None:

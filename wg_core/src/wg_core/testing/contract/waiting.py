@@ -84,7 +84,10 @@ def test_a_wait_below_one_second_is_not_for_ever(backend: Backend, timeout_secon
     assert returns_in_time(lambda: backend.wait(None, timeout_seconds))
 
 
-def test_a_wait_of_an_idle_worker_does_not_spin(backend: Backend) -> None:
+@pytest.mark.parametrize("interrupted", [False, True], ids=["", "after an interrupt"])
+def test_a_wait_of_an_idle_worker_does_not_spin(backend: Backend, *, interrupted: bool) -> None:
+    if interrupted:
+        backend.interrupt()
     rounds, until = 0, time.monotonic() + 1.0
     while time.monotonic() < until:
         backend.wait(None, 0.25)

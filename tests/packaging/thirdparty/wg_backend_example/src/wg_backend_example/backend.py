@@ -94,7 +94,7 @@ class ExampleBackend(Backend):
     ) -> list[ReservedJob]:
         """Mark jobs with the worker and the request's number: the answer to a repeated request is in the rows."""
         with self._store.step(now) as step:
-            holder = step.row("SELECT * FROM workers WHERE id = ? AND NOT gone AND lease_until > ?", worker, step.now)
+            holder = _live_worker(step, worker)
             if holder is None:
                 raise LeaseLostError(f"worker {worker!r} has no live lease", worker=worker)
             order = _rotated(step, request_no) if queues is None else list(queues)
@@ -147,9 +147,11 @@ class ExampleBackend(Backend):
                 for row in rows
             ]
 
-    def rescue(self, limit: int, *, now: Timestamp | None = None) -> list[Rescued]:
+    def rescue(self, limit: int, *, rescuer: str | None = None, now: Timestamp | None = None) -> list[Rescued]:
         """Settle jobs of workers whose lease is over, and delete those that hold nothing more."""
         with self._store.step(now) as step:
+            if rescuer is not None and _live_worker(step, rescuer) is None:
+                return []
             step.run("UPDATE workers SET gone = 1 WHERE lease_until <= ?", step.now)
             rows = step.rows(
                 "SELECT jobs.* FROM workers JOIN jobs ON jobs.worker = workers.id WHERE workers.gone"
@@ -239,6 +241,10 @@ def _claim(step: Step, queues: Sequence[str], limit: int, worker: str, request_n
             " WHERE state = 'ready' AND queue = ? ORDER BY priority DESC, sequence LIMIT ?)",
             *(worker, request_no, step.now, queue, limit),
         )
+
+
+def _live_worker(step: Step, worker: str) -> Row | None:
+    return step.row("SELECT * FROM workers WHERE id = ? AND NOT gone AND lease_until > ?", worker, step.now)
 
 
 def _unpaused(step: Step) -> list[str]:
