@@ -7,10 +7,10 @@ import selectors
 import socket
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from wg_core.errors import AmbiguousResultError, BackendUnavailableError
-from wg_redis._errors import code_of, sort_reply
+from wg_redis._errors import SchemaMissingError, code_of, sort_reply
 from wg_redis._links import Link
 from wg_redis._options import Options
 from wg_redis._scripts import load
@@ -24,9 +24,10 @@ _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 class Waiter:
     """What one waiting thread needs: a connection of its own, and a bell that any thread can ring."""
 
-    def __init__(self, options: Options, prefix: str) -> None:
+    def __init__(self, options: Options, prefix: str, set_up: Callable[[], object]) -> None:
         self._options = options
         self._prefix = prefix
+        self._set_up = set_up
         self._name = uuid.uuid4().hex
         self._bell, self._ear = socket.socketpair()
         self._bell.setblocking(False)
@@ -57,11 +58,18 @@ class Waiter:
     def wait(self, queues: Sequence[str] | None, timeout_seconds: float) -> None:
         """Block until a token comes, the bell rings or the time is over; returns early when the server is away."""
         try:
-            if not self._announce(queues, timeout_seconds):
+            if not self._is_ready(queues, timeout_seconds):
                 self._await_token(queues, timeout_seconds)
         except (BackendUnavailableError, AmbiguousResultError):
             self._drop_link()
             _readable(self._ear, timeout_seconds=min(timeout_seconds, RETRY_SECONDS))
+
+    def _is_ready(self, queues: Sequence[str] | None, timeout_seconds: float) -> bool:
+        try:
+            return self._announce(queues, timeout_seconds)
+        except SchemaMissingError:
+            self._set_up()
+            return self._announce(queues, timeout_seconds)
 
     def _announce(self, queues: Sequence[str] | None, timeout_seconds: float) -> bool:
         """Tell the store who waits; return whether there is no need to: something is ready, or the bell rang."""
@@ -101,9 +109,11 @@ class Waiter:
 class Waiters:
     """The waiters of one backend: those that wait now, and those that rest until the next `wait`."""
 
-    def __init__(self, options: Options, prefix: str) -> None:
+    def __init__(self, options: Options, prefix: str, set_up: Callable[[], object]) -> None:
+        """`set_up` creates the schema, for a wait that comes before anything else."""
         self._options = options
         self._prefix = prefix
+        self._set_up = set_up
         self._closed = False
         self._start_afresh()
 
@@ -155,10 +165,13 @@ class Waiters:
             if self._interrupted:
                 self._interrupted = False
                 return None
-            waiter = self._resting.pop() if self._resting else Waiter(self._options, self._prefix)
+            waiter = self._resting.pop() if self._resting else self._new_waiter()
             waiter.unring()
             self._waiting.add(waiter)
             return waiter
+
+    def _new_waiter(self) -> Waiter:
+        return Waiter(self._options, self._prefix, self._set_up)
 
     def _end(self, waiter: Waiter) -> None:
         with self._lock:

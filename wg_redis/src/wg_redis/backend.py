@@ -60,7 +60,7 @@ class RedisBackend(Backend):
         super().__init__()
         self._options = options
         self._server = Server(options, namespace)
-        self._waiters = Waiters(options, self._server.prefix)
+        self._waiters = Waiters(options, self._server.prefix, self.migrate)
 
     def __repr__(self) -> str:
         return f"<RedisBackend {self._server.prefix[:-1]} at {self._options.address}>"
@@ -190,11 +190,7 @@ class RedisBackend(Backend):
 
     def wait(self, queues: Sequence[str] | None, timeout_seconds: float) -> None:
         """Block in BLPOP on a connection of its own until a job of these queues becomes ready."""
-        try:
-            self._waiters.wait(queues, timeout_seconds)
-        except SchemaMissingError:
-            self.migrate()
-            self._waiters.wait(queues, timeout_seconds)
+        self._waiters.wait(queues, timeout_seconds)
 
     def interrupt(self) -> None:
         """End the waits that are going on, or else the next one; does no I/O with the store."""

@@ -21,7 +21,7 @@ local now = clock(ARGV[1])
 local worker, reason = ARGV[2], ARGV[3]
 local begun = {}
 for _, handler in ipairs(cmsgpack.unpack(ARGV[4])) do
-  begun[handler[1]] = handler[2]
+  begun[handler[1] .. ' ' .. handler[2]] = true
 end
 
 local settled = {}
@@ -31,7 +31,7 @@ for position = 1, #held, 2 do
   local lease_no, started = decode_hold(held[position + 1])
   local head = cmsgpack.unpack(redis.call('HGET', ns .. 'heads', id))
   local run = cmsgpack.unpack(redis.call('HGET', ns .. 'runs', id))
-  local charged = started == '1' or begun[id] == tonumber(lease_no)
+  local charged = started == '1' or begun[id .. ' ' .. lease_no]
   local state, cost = settle(id, head, run, charged, reason, now)
   settled[#settled + 1] = {id, head[NAME], worker, state, cost}
 end
