@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from wg_core._memory_store import MemoryStore, StoredJob, StoredWorker, milliseconds
+from wg_core._memory_records import StoredJob, StoredWorker
+from wg_core._memory_store import MemoryStore, milliseconds
 from wg_core.job import JobState, NewJob, ReservedJob, Timestamp
 from wg_core.outcome import Ack, Applied, Bury, Cancel, CountsAs, Outcome, Progress, Release, Retry, Start
 from wg_core.protocol import Action, CancelJobs, DeleteJobs, ReprioritiseJobs, RequeueJobs, RescheduleJobs, Retention

@@ -7,7 +7,8 @@ from itertools import islice
 
 import msgspec
 
-from wg_core._memory_store import JobEntry, MemoryStore, StoredJob, StoredQueue, StoredWorker
+from wg_core._memory_records import JobEntry, StoredJob, StoredQueue, StoredWorker
+from wg_core._memory_store import MemoryStore
 from wg_core._sorted_keys import SortedKeys
 from wg_core.errors import BackendRejectedError
 from wg_core.history import decode_history

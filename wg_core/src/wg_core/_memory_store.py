@@ -1,115 +1,16 @@
-"""The data of a memory backend: jobs, the order they stand in, workers. Callers hold `MemoryStore.changed`."""
+"""The moves of a memory store between its ordered indexes. Callers hold `MemoryStore.changed`."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any
 
+from wg_core._memory_records import JobEntry, StoredJob, StoredQueue, StoredWorker
 from wg_core._sorted_keys import SortedKeys
-from wg_core.errors import BackendRejectedError
-from wg_core.history import HISTORY_KEEP_BYTES, AttemptRecord, encode_record, vanished
+from wg_core.history import AttemptRecord, vanished
 from wg_core.job import JobState, NewJob, Timestamp
-from wg_core.outcome import Applied
 from wg_core.protocol import Rescued
-
-Answer = TypeVar("Answer")
-
-
-@dataclass(slots=True, eq=False)
-class StoredJob:
-    """A job with everything the store knows of it."""
-
-    new: NewJob
-    priority: int
-    enqueued_at: Timestamp
-    expires_at: Timestamp | None
-    state: JobState
-    run_at: Timestamp | None = None
-    sequence: int = 0
-    ready_at: Timestamp = 0
-    attempt: int = 0
-    lease_no: int = 0
-    crashes: int = 0
-    snoozes: int = 0
-    bounces: int = 0
-    holder: StoredWorker | None = None
-    reserved_at: Timestamp | None = None
-    ended_at: Timestamp | None = None
-    started: bool = False
-    cancel_requested: bool = False
-    progress: bytes | None = None
-    history: bytes = b""
-    entry: JobEntry | None = None
-    expiry_entry: JobEntry | None = None
-
-    def may_have_started(self) -> bool:
-        """Whether its handler started, as far as anybody but its worker knows.
-
-        Suspects (crashes > 0) and at-most-once jobs are marked before they start; of the others nobody can know.
-        """
-        return self.started or (self.crashes == 0 and not self.new.at_most_once)
-
-    def remember(self, record: AttemptRecord) -> None:
-        """Append an ended attempt; what is too old falls off the front."""
-        self.history = (self.history + encode_record(record))[-HISTORY_KEEP_BYTES:]
-
-
-JobEntry: TypeAlias = tuple[int, int, StoredJob]
-"""(what is ordered by, sequence number, job); the sequence number is unique, so jobs are never compared."""
-
-
-class Requests(Generic[Answer]):
-    """The last numbered request of one kind from one worker, and what it was answered."""
-
-    __slots__ = ("_answer", "_number")
-
-    def __init__(self) -> None:
-        self._number = -1
-        self._answer: Answer | None = None
-
-    def repeated(self, number: int) -> Answer | None:
-        """Return the answer that was given to this number, None when it is a new one; lower ones are refused."""
-        if number < self._number:
-            raise BackendRejectedError(f"request_no must rise: {self._number} was answered already, got {number}")
-        return self._answer if number == self._number else None
-
-    def remember(self, number: int, answer: Answer) -> None:
-        """Keep the answer, in place of the one before."""
-        self._number, self._answer = number, answer
-
-
-@dataclass(slots=True, eq=False)
-class StoredWorker:
-    """A registered worker, what it holds, and its last requests."""
-
-    id: str
-    lease_until: Timestamp
-    info: bytes | None = None
-    gone: bool = False
-    held: dict[str, StoredJob] = field(default_factory=dict)
-    cancels: dict[str, StoredJob] = field(default_factory=dict)
-    reserves: Requests[list[tuple[str, int]]] = field(default_factory=Requests)
-    reports: Requests[list[Applied]] = field(default_factory=Requests)
-
-    def lives(self, now: Timestamp) -> bool:
-        """Whether its lease is running."""
-        return not self.gone and self.lease_until > now
-
-    def still_held(self, reserved: list[tuple[str, int]]) -> list[StoredJob]:
-        """Return those of the (id, lease_no) that still run under this worker."""
-        jobs = ((self.held.get(job_id), lease_no) for job_id, lease_no in reserved)
-        return [job for job, lease_no in jobs if job is not None and job.lease_no == lease_no]
-
-
-@dataclass(slots=True, eq=False)
-class StoredQueue:
-    """A queue: its ready jobs in order, how many jobs it has in each state, and how many ended how."""
-
-    ready: SortedKeys[JobEntry] = field(default_factory=SortedKeys)
-    counts: dict[JobState, int] = field(default_factory=lambda: dict.fromkeys(JobState, 0))
-    ended: dict[JobState, int] = field(default_factory=lambda: dict.fromkeys(JobState, 0))
 
 
 class MemoryStore:
@@ -141,6 +42,11 @@ class MemoryStore:
         """Return the entry of the job that waits for the earliest time: (run_at, sequence number, job)."""
         heads = (self.indexes[JobState.SCHEDULED].first(), self.indexes[JobState.RETRY].first())
         return min((head for head in heads if head is not None), default=None)
+
+    def live_worker(self, worker: str, now: Timestamp) -> StoredWorker | None:
+        """Return the worker if it has a live lease."""
+        known = self.workers.get(worker)
+        return known if known is not None and known.lives(now) else None
 
     def has_ready(self, queues: Sequence[str] | None) -> bool:
         """Whether one of the queues (None: any) has something to hand out."""
@@ -225,11 +131,6 @@ class MemoryStore:
         self._leave(job)
         job.priority = priority
         self._enter(job, job.state)
-
-    def live_worker(self, worker: str, now: Timestamp) -> StoredWorker | None:
-        """Return the worker if it has a live lease."""
-        known = self.workers.get(worker)
-        return known if known is not None and known.lives(now) else None
 
     def settle(self, job: StoredJob, reason: str, now: Timestamp, *, started: bool) -> Rescued:
         """Take a job from its dead worker; the rules are those of `Backend.rescue`."""

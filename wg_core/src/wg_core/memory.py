@@ -15,7 +15,8 @@ from typing import Any, ClassVar, Self
 
 from wg_core import _memory_moves as moves
 from wg_core import _memory_queries as queries
-from wg_core._memory_store import MemoryStore, StoredWorker, milliseconds
+from wg_core._memory_records import StoredWorker
+from wg_core._memory_store import MemoryStore, milliseconds
 from wg_core.backend import Backend
 from wg_core.errors import BackendRejectedError, BackendUnavailableError, ConfigError, LeaseLostError
 from wg_core.job import EnqueueResult, JobRecord, JobState, NewJob, ReservedJob, Timestamp
