@@ -11,7 +11,7 @@ from tests.unit.worker.support import PATIENCE_SECONDS, Store, eventually
 from wg_core._buffer import JobBuffer
 from wg_core._fetcher import UNREPORTED_BATCHES, Fetcher
 from wg_core._held import Lease
-from wg_core._prefetch import Prefetch
+from wg_core._prefetch import UNMEASURED_SUSPECTS, Prefetch
 from wg_core._reporter import Reporter
 from wg_core._slot import Slot
 from wg_core.errors import AmbiguousResultError
@@ -196,13 +196,13 @@ def make_suspects(bench: Bench, count: int) -> None:
 
 
 def test_suspects_that_cannot_run_soon_are_left_to_others_for_a_moment(bench: Bench, store: Store) -> None:
-    make_suspects(bench, 5)
-    bench.wait_for_jobs(4)
+    make_suspects(bench, UNMEASURED_SUSPECTS + 5)
+    bench.wait_for_jobs(UNMEASURED_SUSPECTS + 2)
     bench.fetcher.run_once()
-    assert bench.buffer.suspects_waiting == 1
+    assert bench.buffer.suspects_waiting == UNMEASURED_SUSPECTS
     bench.reporter.run_once()
     given_back = store.jobs(JobState.SCHEDULED)
-    assert len(given_back) == 3
+    assert len(given_back) == 2
     assert {job.attempt for job in given_back} == {1}
     assert {job.crashes for job in given_back} == {1}
 

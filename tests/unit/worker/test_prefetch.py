@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from wg_core._prefetch import Prefetch
+from wg_core._prefetch import UNMEASURED_SUSPECTS, Prefetch
 from wg_core._slot import Slot
 
 
@@ -83,12 +83,15 @@ def test_a_handful_of_fast_jobs_after_slow_ones_is_believed() -> None:
 def test_fast_suspects_may_wait_and_slow_ones_may_not() -> None:
     slots = slots_of(4)
     prefetch = Prefetch(lambda: slots, 100)
-    assert prefetch.suspects_ahead(None) == 1
-    ended(slots, 100, 0.01)
+    assert prefetch.suspects_ahead(None) == UNMEASURED_SUSPECTS
+    ended(slots, 100, 0.02)
     prefetch.jobs_ahead()
-    assert prefetch.suspects_ahead(None) == 20
-    assert prefetch.suspects_ahead(0.01) == 20
-    assert prefetch.suspects_ahead(0.5) == 0
+    assert prefetch.suspects_ahead(None) == 50
+    assert prefetch.suspects_ahead(0.01) == 50
+    assert prefetch.suspects_ahead(1.5) == 0
+    ended(slots, 100, 10.0)
+    prefetch.jobs_ahead()
+    assert prefetch.suspects_ahead(None) == 1
 
 
 def test_a_thread_that_was_replaced_begins_to_count_at_zero() -> None:

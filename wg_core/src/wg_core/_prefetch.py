@@ -14,6 +14,13 @@ BLOCKED_SECONDS = 0.5
 """When every thread has been busy with one handler for so long, what waits is given back. A thread that computes
 loses the interpreter for many milliseconds now and then, so a shorter time would take fast jobs for slow ones."""
 
+SUSPECT_HORIZON_SECONDS = 1.0
+"""Suspects run one after the other, and one that is given back with a delay loses its place: they may wait longer."""
+
+UNMEASURED_SUSPECTS = 8
+"""So many suspects may wait in a process that has not run anything yet: most often they are what its predecessor
+was working on when it died, and the front of the queue."""
+
 SAMPLE_JOBS = 20
 """So many jobs, or a horizon of handler time, outweigh what was measured before."""
 
@@ -45,14 +52,16 @@ class Prefetch:
 
     def suspects_ahead(self, runs_for: float | None) -> int:
         """Return how many suspects may wait, given for how long one has been running (None: none runs)."""
-        if runs_for is None:
-            return max(1, self._per_thread())
-        return 0 if runs_for > HORIZON_SECONDS else self._per_thread()
+        if runs_for is not None and runs_for > SUSPECT_HORIZON_SECONDS:
+            return 0
+        return UNMEASURED_SUSPECTS if self._mean is None else max(1, self._within(SUSPECT_HORIZON_SECONDS))
 
     def _per_thread(self) -> int:
-        if self._mean is None:  # nothing was measured yet
-            return 0
-        return self._most if self._mean <= 0.0 else int(min(self._most, HORIZON_SECONDS / self._mean))
+        return 0 if self._mean is None else self._within(HORIZON_SECONDS)
+
+    def _within(self, seconds: float) -> int:
+        """How many jobs one thread starts within the time, at the measured pace."""
+        return self._most if not self._mean else int(min(self._most, seconds / self._mean))
 
     def _measure(self, slots: Sequence[Slot]) -> None:
         ended = sum(slot.ended for slot in slots)
