@@ -2,13 +2,12 @@
 
 SQLite lets one connection write at a time, and its own waiting is unfair: within a process our lock queues the
 writers, and only between processes SQLite's busy handler does. POSIX file locks belong to the process and end when
-*any* descriptor of the file is closed, so nothing here ever opens the files but SQLite itself, and a connection that
-a fork brought along is neither used nor closed.
+*any* descriptor of the file is closed, so nothing here ever opens the files but SQLite itself. What happens at a
+fork is in `wg_sqlite.forks`.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import random
 import sqlite3
@@ -21,42 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from wg_core.errors import BackendRejectedError, BackendUnavailableError
-from wg_core.sql import Bell, Connections, Cursor, Flavor, make_pool
+from wg_core.sql import Connections, Cursor, Flavor, make_pool
 from wg_sqlite.errors import breaks_connection, primary_code
+from wg_sqlite.forks import PATIENCE_SECONDS, Gate, keep_inherited, share_of
 from wg_sqlite.options import SQLiteOptions
 
 OLDEST_VERSION = (3, 35, 0)
 """The first with RETURNING."""
-
-_inherited: list[object] = []
-"""What a fork brought along: kept for ever, because closing it would touch the parent's locks."""
-# Not even the end of the interpreter may free it.
-ctypes.pythonapi.Py_IncRef(ctypes.py_object(_inherited))
-
-
-def keep_inherited(*things: object) -> None:
-    """Keep what a fork brought along from ever being freed."""
-    _inherited.append(things)
-
-
-class Share:
-    """What the backends of one process on one store have in common."""
-
-    def __init__(self) -> None:
-        self.write_lock = threading.Lock()
-        self.bells: dict[str, Bell] = {}
-
-    def bell(self, namespace: str) -> Bell:
-        """Return the bell of a namespace."""
-        return self.bells.setdefault(namespace, Bell())
-
-
-_shares: dict[tuple[int, str], Share] = {}
-
-
-def share_of(path: str) -> Share:
-    """Return the share of a file, a new one in the child of a fork."""
-    return _shares.setdefault((os.getpid(), path), Share())  # one step, so it needs no lock that a fork could inherit
 
 
 class SQLiteConnections(Connections):
@@ -154,10 +124,12 @@ class FileConnections(SQLiteConnections):
 
     def _start(self) -> None:
         self.share = share_of(self.options.path)
-        self._writer: sqlite3.Connection | None = None
-        self._readers = make_pool(self._open_reader, self.options.pool)
-        self._watcher: sqlite3.Connection | None = None
+        self.share.users.add(self)
+        self._writer: sqlite3.Connection | None = None  # under the write lock
+        self._gate = Gate()
+        self._readers = make_pool(self._open_reader, self.options.pool)  # inside the gate
         self._watch_lock = threading.Lock()
+        self._watcher: sqlite3.Connection | None = None  # inside the gate, and under its lock
 
     @property
     def write_lock(self) -> threading.Lock:
@@ -182,7 +154,7 @@ class FileConnections(SQLiteConnections):
     @contextmanager
     def reading(self) -> Iterator[Cursor]:
         """Lend a cursor of the pool in a deferred transaction: one state of the store, and nobody waits for it."""
-        with self._sorting():
+        with self._gate.inside(), self._sorting():
             self._check_open()
             lent = self._readers.connect()
             try:
@@ -204,7 +176,7 @@ class FileConnections(SQLiteConnections):
     @contextmanager
     def looking(self) -> Iterator[Cursor | None]:
         """Open the file if it is there, for a moment."""
-        with self._sorting():
+        with self._gate.inside(), self._sorting():
             self._check_open()
             connection = self._open_existing()
             if connection is None:
@@ -235,7 +207,7 @@ class FileConnections(SQLiteConnections):
 
     def version(self) -> int:
         """Return a number that differs after every commit of another connection, of any process."""
-        with self._watch_lock, self._sorting():
+        with self._gate.inside(), self._watch_lock, self._sorting():
             self._check_open()
             try:
                 if self._watcher is None:
@@ -260,10 +232,34 @@ class FileConnections(SQLiteConnections):
             with suppress(sqlite3.Error):
                 connection.close()
 
+    def close_for_fork(self, *, with_writer: bool) -> bool:
+        """Close all connections for the moment, the writing one only if the caller holds the lock."""
+        if with_writer:
+            self.drop_writer()
+        all_idle = self._gate.close(PATIENCE_SECONDS)
+        if all_idle:
+            self._close_watcher()
+            self._readers.dispose()
+        return all_idle
+
+    def resume(self) -> None:
+        """Open again what is needed, when it is."""
+        self._gate.open()
+
     def forget(self) -> None:
-        """Put everything inherited aside and begin anew."""
-        keep_inherited(self.share, self._writer, self._readers, self._watcher)
+        """Begin anew in the child of a fork, with locks of its own."""
+        parents = self.share
+        keep_inherited(parents, self._writer, self._readers, self._watcher)
         self._start()
+        self.share.inherit(parents)
+
+    def _check_open(self) -> None:
+        super()._check_open()
+        if self.share.is_unusable:
+            raise BackendUnavailableError(
+                f"{self.options.path} cannot be used in this process: it was forked while a call on the file took "
+                f"longer than {PATIENCE_SECONDS:g} s; start processes by spawn instead"
+            )
 
     # ------------------------------------------------------------------ opening
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from wg_core.sql import Cursor, Flavor
-from wg_sqlite.connections import Share, SQLiteConnections, connect, keep_inherited, set_cache
+from wg_sqlite.connections import SQLiteConnections, connect, set_cache
+from wg_sqlite.forks import Share, keep_inherited
 from wg_sqlite.options import MEMORY, SQLiteOptions
 
 
