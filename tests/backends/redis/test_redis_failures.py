@@ -232,6 +232,16 @@ def test_a_failover_behind_one_address_is_followed_within_the_call(
     assert backend.enqueue([new_job()])[0].stored
 
 
+def test_a_replica_that_lost_its_primary_and_may_not_be_read_is_unavailable(
+    open_redis: OpenRedis, own_server: RedisServer, replica: RedisServer
+) -> None:
+    replica.command("CONFIG", "SET", "replica-serve-stale-data", "no")
+    own_server.kill()
+    eventually(lambda: "master_link_status:down" in replica.command("INFO", "replication"))
+    with pytest.raises(BackendUnavailableError, match="MASTERDOWN"):
+        open_redis(replica.url).stats()
+
+
 def test_too_few_replicas_refuse_before_anything_happened(backend: RedisBackend, own_server: RedisServer) -> None:
     backend.enqueue([new_job()])
     own_server.command("CONFIG", "SET", "min-replicas-to-write", "1")

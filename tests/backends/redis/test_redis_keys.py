@@ -149,6 +149,7 @@ def test_a_script_says_what_it_takes_gives_and_promises() -> None:
         text = path.read_text(encoding="utf-8")
         assert "\n-- KEYS[1] " in text, path.name
         assert "\n-- Returns" in text, path.name
+        assert "\n-- Guarantee: " in text, path.name
         for number in range(1, 9):
             if f"ARGV[{number}]" in text.split("\n\n", 1)[1]:
                 assert re.search(rf"^-- ARGV\[{number}(\.\.)?\]", text, re.MULTILINE), (path.name, number)

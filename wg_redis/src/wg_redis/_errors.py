@@ -79,7 +79,7 @@ def sort_connect(error: Exception, address: str) -> BackendError:
     """Return what a failed connect or send means: nothing happened."""
     if is_reply(error):
         return sort_reply(error, address)
-    return BackendUnavailableError(f"redis at {address} cannot be reached: {error}")
+    return BackendUnavailableError(f"redis at {address} cannot be reached: {_text(error)}")
 
 
 def sort_reply(error: Exception, address: str) -> BackendError:
@@ -92,18 +92,28 @@ def sort_reply(error: Exception, address: str) -> BackendError:
     if code in _UNAVAILABLE:
         return BackendUnavailableError(f"redis at {address} refuses for now: {_said(error)}")
     if code == "WRONGTYPE":
-        return SchemaError(f"a key of this namespace at {address} was not made by wg: {error}; use another namespace")
+        return SchemaError(
+            f"a key of this namespace at {address} was not made by wg: {_text(error)}; use another namespace"
+        )
+    if isinstance(error, driver.AuthenticationError):
+        return BackendRejectedError(f"redis at {address} refuses the login: {_text(error)}")
     return BackendRejectedError(f"redis at {address} refuses: {_said(error)}{_advice(error)}")
 
 
+def _text(error: Exception) -> str:
+    return str(error).rstrip(".")
+
+
 def _said(error: Exception) -> str:
-    text, code = str(error), code_of(error)
+    text, code = _text(error).partition(" script: ")[0], code_of(error)
     return text if text.startswith(code) else f"{code} {text}"
 
 
 def _advice(error: Exception) -> str:
     if "compiling script" in str(error):
         return "; wg needs Redis 7.0 or Valkey, or newer"
+    if code_of(error) == "NOPERM" or "can't run this command" in str(error):
+        return "; the README of wg-redis lists the rights that a user needs"
     if code_of(error) == "MOVED":
         return "; this is a cluster, which redis:// URLs do not serve"
     return ""

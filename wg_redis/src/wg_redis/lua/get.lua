@@ -6,6 +6,8 @@
 -- KEYS[1]   '{ns}:', the prefix of every key that is read
 -- ARGV[1..] ids
 -- Returns per job that exists what `describe` says of it (lib/find.lua).
+--
+-- Guarantee: changes nothing, and sees one moment of the store.
 
 local problem = schema_problem(true)
 if problem then

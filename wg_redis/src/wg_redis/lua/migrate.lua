@@ -9,6 +9,8 @@
 -- ARGV[3]  1 to only look
 -- Returns the version that was there before (0: none) and its min_compatible. Error WGFOREIGN names a key that is there
 -- without our {ns}:meta, or has another type than ours.
+--
+-- Guarantee: one atomic step, so any number of first starts at once create it once; a newer layout is left as it is.
 
 local TYPES = {
   jobs = 'zset', schedule = 'zset', retry = 'zset', dead = 'zset', expiring = 'zset', queues = 'zset', workers = 'zset',

@@ -16,6 +16,8 @@
 -- is more behind it.
 --
 -- Order: by score, then by id; dead jobs from the end.
+--
+-- Guarantee: changes nothing, and sees one moment of the store.
 
 local state, partition, queue, name = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local after_score, after_id, limit, look = ARGV[5], ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])

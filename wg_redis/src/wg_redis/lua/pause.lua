@@ -7,6 +7,8 @@
 -- ARGV[1]  queue
 -- ARGV[2]  pause or resume
 -- Returns 1 when something changed, else 0.
+--
+-- Guarantee: no reserve that begins after a pause was answered hands out a job of the queue, until it is resumed.
 
 local problem = schema_problem()
 if problem then

@@ -9,6 +9,8 @@
 -- ARGV[3]  how long dead jobs are kept, milliseconds; '' for ever
 -- ARGV[4]  how many dead jobs are kept; '' for all
 -- Returns how many were removed.
+--
+-- Guarantee: one atomic step; running jobs are never touched.
 
 local problem = schema_problem()
 if problem then

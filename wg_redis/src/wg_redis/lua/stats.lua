@@ -7,6 +7,8 @@
 -- ARGV[1]  now, milliseconds since the epoch; '' for the server's clock
 -- Returns: now, per queue an array (queue, ready, ready_at of the job that became ready first or -1), the paused
 -- queues, the totals as field and value in turn ('done:<queue>' ...), scheduled, retry, dead, running, live workers.
+--
+-- Guarantee: changes nothing, and sees one moment of the store.
 
 local now = clock(ARGV[1])
 

@@ -7,6 +7,8 @@
 -- ARGV[1]  schedule, retry or dead
 -- ARGV[2]  rank to begin at
 -- Returns how many were looked at, then queue and count in turn.
+--
+-- Guarantee: changes nothing, and sees one moment of the store.
 
 local problem = schema_problem(true)
 if problem then

@@ -6,6 +6,8 @@
 -- KEYS[1]  '{ns}:', the prefix of every key that is read
 -- Returns per worker an array: id, registered at (ms since the epoch), lease until (ms since the epoch), info or nil,
 -- how many jobs it holds.
+--
+-- Guarantee: changes nothing, and sees one moment of the store.
 
 local problem = schema_problem(true)
 if problem then

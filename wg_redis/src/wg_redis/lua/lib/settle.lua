@@ -1,5 +1,5 @@
 -- Takes one job from a worker that is gone, by the charging rules of Backend.rescue.
--- `may_have_started(started, head, run)` says whether the attempt counts. Returns the new state and 1 when charged.
+-- `charged` says whether the attempt counts. Returns the new state, and 1 when the attempt was charged.
 
 local function vanished(run, reason, now)
   return cjson.encode({
