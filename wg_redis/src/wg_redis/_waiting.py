@@ -63,6 +63,9 @@ class Waiter:
         except (BackendUnavailableError, AmbiguousResultError):
             self._drop_link()
             _readable(self._ear, timeout_seconds=min(timeout_seconds, RETRY_SECONDS))
+        except BaseException:
+            self._drop_link()  # whatever was raised into this thread: an unread answer must not meet the next call
+            raise
 
     def _is_ready(self, queues: Sequence[str] | None, timeout_seconds: float) -> bool:
         try:
@@ -83,7 +86,7 @@ class Waiter:
         return reply != 0
 
     def _await_token(self, queues: Sequence[str] | None, timeout_seconds: float) -> None:
-        lists = [f"{self._prefix}wake"] if queues is None else [f"{self._prefix}wake:{queue}" for queue in queues]
+        lists = [f"{self._prefix}wake:{queue}" for queue in queues or ()] or [f"{self._prefix}wake"]
         block = max(timeout_seconds, 0.001)  # 0 would mean for ever
         reply = self._ask(block + self._options.socket_timeout, "BLPOP", *lists, f"{block:.3f}")
         if isinstance(reply, Exception):
