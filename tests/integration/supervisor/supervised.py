@@ -50,6 +50,11 @@ class Supervised:
         self.environment = {**os.environ, "WG_TEST_LOG": str(self._log)}
         self._process: subprocess.Popen[bytes] | None = None
 
+    def import_from(self, folder: Path) -> None:
+        """Let worker processes import modules from the folder, however often these change."""
+        self.environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+        self.environment["PYTHONDONTWRITEBYTECODE"] = "1"
+
     def start(self, *modules: str, **settings: Any) -> None:
         """Start it; returns before it is ready."""
         command = [sys.executable, "run_supervisor.py", self.url, NAMESPACE, json.dumps(settings), str(self._events)]
@@ -73,9 +78,9 @@ class Supervised:
         """Return everything that the supervisor and its worker processes printed."""
         return self._output.read_text()
 
-    def events(self, kind: str) -> list[dict[str, Any]]:
-        """Return what `on_event` heard of this kind."""
-        return [event for event in read_lines(self._events) if event["kind"] == kind]
+    def events(self, *kinds: str) -> list[dict[str, Any]]:
+        """Return what `on_event` heard of these kinds."""
+        return [event for event in read_lines(self._events) if event["kind"] in kinds]
 
     def log(self, event: str, job_id: str | None = None) -> list[dict[str, Any]]:
         """Return what handlers wrote (under any supervisor of the test), in the order of writing."""

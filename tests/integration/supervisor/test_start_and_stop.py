@@ -56,7 +56,8 @@ def test_ctrl_c_reaches_the_supervisor_only(
 ) -> None:
     job_id = enqueue("hold", gate=str(tmp_path / "gate"))
     supervised.start()
-    supervised.wait_until_started(job_id)
+    pid = supervised.wait_until_started(job_id)[0]["pid"]
+    assert os.getsid(pid) != os.getsid(supervised.process.pid), "programs that jobs start would be hit"
     os.killpg(supervised.process.pid, signal.SIGINT)  # what a terminal does
     wait_for(lambda: "stopping: running jobs" in supervised.output, "the stop heard")
     (tmp_path / "gate").touch()
@@ -118,7 +119,7 @@ def test_a_module_that_cannot_be_imported_ends_the_start_with_one_line(
 ) -> None:
     if content is not None:
         (tmp_path / f"{module}.py").write_text(content)
-    unstored.environment["PYTHONPATH"] = str(tmp_path)
+    unstored.import_from(tmp_path)
     unstored.start("supervised_jobs", module, processes=2)
     assert unstored.wait() == 5
     (line,) = [line for line in unstored.output.splitlines() if line.startswith("ERROR")]
@@ -131,7 +132,7 @@ def test_a_module_that_breaks_while_the_worker_runs_is_tried_again_until_it_is_m
 ) -> None:
     module = tmp_path / "edited.py"
     module.write_text("")
-    unstored.environment.update(PYTHONPATH=str(tmp_path), PYTHONDONTWRITEBYTECODE="1")
+    unstored.import_from(tmp_path)
     unstored.start("edited")
     wait_for(lambda: unstored.events("ready"), "the first process")
     module.write_text("def f(:")
