@@ -129,7 +129,8 @@ class FileConnections(SQLiteConnections):
         self._gate = Gate()
         self._readers = make_pool(self._open_reader, self.options.pool)  # inside the gate
         self._watch_lock = threading.Lock()
-        self._watcher: sqlite3.Connection | None = None  # inside the gate, and under its lock
+        self._watch_paused = False
+        self._watcher: sqlite3.Connection | None = None  # under the watch lock
 
     @property
     def write_lock(self) -> threading.Lock:
@@ -207,15 +208,23 @@ class FileConnections(SQLiteConnections):
 
     def version(self) -> int:
         """Return a number that differs after every commit of another connection, of any process."""
-        with self._gate.inside(), self._watch_lock, self._sorting():
-            self._check_open()
-            try:
-                if self._watcher is None:
-                    self._watcher = self._open_reader()
-                return int(self._watcher.execute("PRAGMA data_version").fetchone()[0])
-            except sqlite3.Error:
-                self._close_watcher()
-                raise
+        try:
+            with self._watch_lock:
+                return self._look_at_version()
+        except Exception as error:
+            if sorted_error := self.flavor.sort_error(error, committing=False):
+                raise sorted_error from error
+            raise
+
+    def _look_at_version(self) -> int:
+        self._check_open()
+        try:
+            if self._watcher is None:
+                self._watcher = self._open_reader()
+            return int(self._watcher.execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.Error:
+            self._close_watcher()
+            raise
 
     def close(self) -> None:
         """Close all connections; the last one of all processes empties the write-ahead log."""
@@ -236,15 +245,18 @@ class FileConnections(SQLiteConnections):
         """Close all connections for the moment, the writing one only if the caller holds the lock."""
         if with_writer:
             self.drop_writer()
-        all_idle = self._gate.close(PATIENCE_SECONDS)
-        if all_idle:
+        self._watch_paused = self._watch_lock.acquire(timeout=PATIENCE_SECONDS)
+        if self._watch_paused:
             self._close_watcher()
+        if nobody_reads := self._gate.close(PATIENCE_SECONDS):
             self._readers.dispose()
-        return all_idle
+        return nobody_reads and self._watch_paused
 
     def resume(self) -> None:
         """Open again what is needed, when it is."""
         self._gate.open()
+        if self._watch_paused:
+            self._watch_lock.release()
 
     def forget(self) -> None:
         """Begin anew in the child of a fork, with locks of its own."""

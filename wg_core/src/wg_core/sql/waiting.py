@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from wg_core.errors import BackendError, BackendUnavailableError
 
 SHORTEST_PAUSE = 0.001
-LONGEST_PAUSE = 0.01
-"""Seconds between two looks: short after work, longer when nothing happens. A look costs some 20 µs."""
+LONGEST_PAUSE = 0.02
+"""Seconds between two looks: short after work, longer when nothing happens. Waking up costs more than the look."""
 _GROWTH = 1.25
 _ERROR_PAUSE = 1.0
 
@@ -102,9 +102,8 @@ class PollingWaiter(Waiter):
 
     def _pause(self, rings: int, seconds: float) -> None:
         with self._bell.changed:
-            self._bell.changed.wait_for(
-                lambda: self._bell.rings != rings or self._interrupted or self._closed, timeout=max(0.0, seconds)
-            )
+            if self._bell.rings == rings and not (self._interrupted or self._closed):
+                self._bell.changed.wait(max(0.0, seconds))
 
     def interrupt(self) -> None:
         """End the wait that is going on, or the next one."""
