@@ -38,9 +38,13 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run all tests; arguments go to pytest."""
+    """Run all tests, or pytest with the arguments."""
     install(session, "test")
-    session.run("python", "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup", *session.posargs)
+    if session.posargs:
+        session.run("python", "-m", "pytest", "-q", *session.posargs)
+        return
+    session.run("python", "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "--ignore", "tests/integration")
+    session.run("python", "-m", "pytest", "-q", "tests/integration")  # kills processes: needs the machine to itself
 
 
 @nox.session

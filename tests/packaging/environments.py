@@ -25,7 +25,9 @@ class Environment:
 
     folder: Path
 
-    def run(self, program: str, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, program: str, *arguments: str, cwd: Path | None = None, timeout_seconds: float = 100.0
+    ) -> subprocess.CompletedProcess[str]:
         """Run a program of the environment, in its folder unless told otherwise."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST", "WG_"))}
         return subprocess.run(
@@ -34,7 +36,7 @@ class Environment:
             env={**clean, "PATH": f"{self.folder / 'bin'}:{clean['PATH']}"},
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=timeout_seconds,
             check=False,
         )
 

@@ -12,8 +12,6 @@ import pytest
 
 from tests.packaging.environments import DISTRIBUTIONS, ROOT
 
-pytestmark = pytest.mark.xdist_group("wheels")  # built once
-
 Wheels = dict[str, Path]
 
 
