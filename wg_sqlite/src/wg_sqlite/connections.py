@@ -9,12 +9,10 @@ fork is in `wg_sqlite.forks`.
 from __future__ import annotations
 
 import os
-import random
 import sqlite3
 import threading
-import time
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,10 +21,8 @@ from wg_core.errors import BackendRejectedError, BackendUnavailableError
 from wg_core.sql import Connections, Cursor, Flavor, make_pool
 from wg_sqlite.errors import breaks_connection, primary_code
 from wg_sqlite.forks import PATIENCE_SECONDS, Gate, keep_inherited, share_of
+from wg_sqlite.opening import connect, set_journal_mode, set_up
 from wg_sqlite.options import SQLiteOptions
-
-OLDEST_VERSION = (3, 35, 0)
-"""The first with RETURNING."""
 
 
 class SQLiteConnections(Connections):
@@ -142,7 +138,7 @@ class FileConnections(SQLiteConnections):
         if self.options.read_only:
             raise BackendRejectedError(f"{self.options.path} was opened with read_only")
         if self._writer is None:
-            self._writer = self._open("rwc", self._set_up_writer)
+            self._writer = self._open("rwc", self._prepare_writer)
         return self._writer
 
     def drop_writer(self) -> None:
@@ -276,72 +272,22 @@ class FileConnections(SQLiteConnections):
     # ------------------------------------------------------------------ opening
 
     def _open_reader(self) -> sqlite3.Connection:
-        return self._open("ro" if self.options.read_only else "rw", self._set_up_reader)
+        return self._open("ro" if self.options.read_only else "rw", self._prepare_reader)
 
-    def _open(self, mode: str, set_up: Any) -> sqlite3.Connection:
+    def _open(self, mode: str, prepare: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
         connection = connect(self.options, self.options.uri(mode))
         try:
-            set_up(connection)
-            set_cache(connection, self.options)
+            prepare(connection)
+            set_up(connection, self.options)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _set_up_writer(self, connection: sqlite3.Connection) -> None:
-        self._set_journal_mode(connection)
+    def _prepare_writer(self, connection: sqlite3.Connection) -> None:
+        set_journal_mode(connection, self.options)
         connection.execute(f"PRAGMA synchronous={self.options.synchronous}")
         connection.execute(f"PRAGMA wal_autocheckpoint={self.options.wal_autocheckpoint}")
 
-    def _set_up_reader(self, connection: sqlite3.Connection) -> None:
+    def _prepare_reader(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA query_only=ON")
-
-    def _set_journal_mode(self, connection: sqlite3.Connection) -> None:
-        """Change the mode if need be. SQLite's busy handler does not wait for this: many first starts need a loop."""
-        wanted, deadline = self.options.journal_mode, time.monotonic() + self.options.busy_timeout
-        while (mode := _change_journal_mode(connection, wanted)) != wanted:
-            if time.monotonic() > deadline:
-                raise BackendUnavailableError(
-                    f"{self.options.path} stays in journal mode {mode}, not {wanted}: other processes have it open, or "
-                    f"its file system cannot do it"
-                )
-            threading.Event().wait(random.uniform(0.001, 0.02))  # noqa: S311 - spreads retries, keeps no secret
-
-
-def connect(options: SQLiteOptions, name: str) -> sqlite3.Connection:
-    """Return a connection that leaves transactions to us; the busy timeout comes first, before any statement."""
-    if sqlite3.sqlite_version_info < OLDEST_VERSION:
-        oldest = ".".join(map(str, OLDEST_VERSION))
-        raise BackendRejectedError(
-            f"wg needs SQLite {oldest} or newer, this Python is linked to {sqlite3.sqlite_version}"
-        )
-    return sqlite3.connect(
-        name,
-        uri=True,
-        timeout=options.busy_timeout,
-        isolation_level=None,
-        check_same_thread=False,
-        cached_statements=256,
-    )
-
-
-def set_cache(connection: sqlite3.Connection, options: SQLiteOptions) -> None:
-    """Set what every connection may have set."""
-    connection.execute("SELECT count(*) FROM sqlite_master").fetchall()  # reads the file: says now if it is none
-    if options.cache_size is not None:
-        connection.execute(f"PRAGMA cache_size={options.cache_size}")
-    if options.temp_store is not None:
-        connection.execute(f"PRAGMA temp_store={options.temp_store}")
-
-
-def _change_journal_mode(connection: sqlite3.Connection, wanted: str) -> str:
-    """Return the mode after one attempt to change it."""
-    mode = str(connection.execute("PRAGMA journal_mode").fetchone()[0]).upper()
-    if mode == wanted:
-        return mode
-    try:
-        return str(connection.execute(f"PRAGMA journal_mode={wanted}").fetchone()[0]).upper()
-    except sqlite3.OperationalError as error:
-        if primary_code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-            return mode
-        raise

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from wg_core.sql import Cursor, Flavor
-from wg_sqlite.connections import SQLiteConnections, connect, set_cache
+from wg_sqlite.connections import SQLiteConnections
 from wg_sqlite.forks import Share, keep_inherited
+from wg_sqlite.opening import connect, set_up
 from wg_sqlite.options import MEMORY, SQLiteOptions
 
 
@@ -55,7 +56,7 @@ class MemoryConnections(SQLiteConnections):
         """Make the database at the first use."""
         if self.store.connection is None:
             self.store.connection = connect(self.options, MEMORY)
-            set_cache(self.store.connection, self.options)
+            set_up(self.store.connection, self.options)
         return self.store.connection
 
     def drop_writer(self) -> None:
