@@ -3,6 +3,7 @@
 python -m benchmarks                       SQLite, Redis (a private server) and memory
 python -m benchmarks sqlite --jobs 50000   one store, more jobs
 python -m benchmarks --backlog 1000000     also with a million jobs waiting
+python -m benchmarks --peers               also other queues that are installed (huey, rq, dramatiq)
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from wg_core.testing.servers import RedisServer
-
 from benchmarks.cases import Bench
 from benchmarks.measure import Figure
+from benchmarks.peers import peer_figures
 from benchmarks.process import idle_worker, import_time
+from wg_core.testing.servers import RedisServer
 
 STORES = ("memory", "sqlite", "redis")
 
@@ -47,6 +48,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("stores", nargs="*", metavar="STORE", help=f"of {', '.join(STORES)}; all when none is named")
     parser.add_argument("--jobs", type=int, default=20_000, help="jobs a round (a multiple of 1,000)")
     parser.add_argument("--backlog", type=int, default=0, help="measure the claim again with so many jobs waiting")
+    parser.add_argument("--peers", action="store_true", help="also measure other queues that are installed")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON at the end")
     options = parser.parse_args()
     if unknown := set(options.stores) - set(STORES):
@@ -66,6 +68,8 @@ def _measure(store: str, url: str, folder: Path, options: argparse.Namespace) ->
         bench.close()
     if store != "memory":
         figures += idle_worker(store, url)
+    if options.peers:
+        figures += peer_figures(store, url, folder, options.jobs)
     return figures
 
 

@@ -9,16 +9,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from wg_core.handlers import HandlerRegistry
-from wg_core.registry import open_backend
-
 from benchmarks.measure import Figure, compare, rate
 from benchmarks.raw import RawStore, open_raw, sample_body
 from wg_core import Client, WorkerPool, job
 from wg_core.backend import Backend
+from wg_core.handlers import HandlerRegistry
 from wg_core.job import NewJob
 from wg_core.outcome import Ack
 from wg_core.protocol import WorkerBeat
+from wg_core.registry import open_backend
 
 BATCH = 100
 BULK = 1_000
