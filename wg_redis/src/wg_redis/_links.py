@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import weakref
 from typing import Any
 
 from redis.backoff import NoBackoff
@@ -17,17 +18,27 @@ from wg_redis._options import Options
 
 
 class Link:
-    """One open connection, used by one thread at a time. Made connected; never reconnects."""
+    """One connection, used by one thread at a time. Connects once; never reconnects."""
 
     def __init__(self, options: Options) -> None:
-        """Connect and log in; raises BackendUnavailableError or BackendRejectedError."""
         self._address = options.address
         self._connection = _connection(options)
+        self._is_new = True
         self._is_broken = False
+
+    def open(self) -> bool:
+        """Connect and log in at the first call; later ones tell whether it is still usable.
+
+        Raises BackendUnavailableError or BackendRejectedError.
+        """
+        if not self._is_new:
+            return self.is_usable
+        self._is_new = False
         try:
             self._connection.connect()
         except (RedisError, OSError) as error:
             raise sort_connect(error, self._address) from error
+        return True
 
     @property
     def is_usable(self) -> bool:
@@ -69,7 +80,7 @@ class Link:
         except (RedisError, OSError) as error:
             self._is_broken = not isinstance(error, ResponseError)  # else the driver has closed the connection
             if is_reply(error):
-                return error
+                return error.with_traceback(None)  # which refers to this link and to whoever holds the answer
             raise AmbiguousResultError(f"redis at {self._address} did not answer: {error}") from error
 
     def close(self) -> None:
@@ -110,7 +121,12 @@ def _transport(options: Options) -> tuple[Any, dict[str, Any]]:
 
 
 class Links:
-    """At most `max_connections` links, handed out last in, first out, so that those not needed stay idle."""
+    """At most `max_connections` links, handed out last in, first out, so that those not needed stay idle.
+
+    The time limit of a handler raises an exception in its thread at any step of a call. So links are counted by being
+    there: one that its thread had to drop counts no more. And the plain lock is taken, never the condition, which takes
+    it in Python code, where an exception could leave it locked for ever.
+    """
 
     def __init__(self, options: Options) -> None:
         self._options = options
@@ -119,28 +135,29 @@ class Links:
 
     def forget(self) -> None:
         """Drop every link and the lock without touching a socket: for the child of a fork."""
-        self._changed = threading.Condition(threading.Lock())
-        self._idle: list[Link] = []  # under _changed, as is _open
-        self._open = 0
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._idle: list[Link] = []  # under _lock, as is _all
+        self._all: weakref.WeakSet[Link] = weakref.WeakSet()
 
     def take(self) -> Link:
         """Return a usable link, connecting when none is idle; blocks while all are in use.
 
         Raises BackendUnavailableError (also after `close`) or BackendRejectedError.
         """
-        while (link := self._take_idle()) is not None:
-            if link.is_usable:
-                return link
+        while True:
+            link = self._idle_or_new()
+            try:
+                if link.open():
+                    return link
+            except BaseException:
+                self.discard(link)
+                raise
             self.discard(link)
-        try:
-            return Link(self._options)
-        except BaseException:
-            self._release_slot()
-            raise
 
     def give(self, link: Link) -> None:
         """Take a link back that has nothing left to read."""
-        with self._changed:
+        with self._lock:
             if not self._closed:
                 self._idle.append(link)
                 self._changed.notify()
@@ -150,27 +167,29 @@ class Links:
     def discard(self, link: Link) -> None:
         """Close a link that is out of step, instead of giving it back."""
         link.close()
-        self._release_slot()
+        with self._lock:
+            self._all.discard(link)
+            self._changed.notify()
 
     def drop_idle(self) -> None:
         """Close the links that nobody uses."""
-        with self._changed:
+        with self._lock:
             idle, self._idle = self._idle, []
         for link in idle:
             self.discard(link)
 
     def close(self) -> None:
         """Close the idle links now and the others as they come back. Idempotent."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._changed.notify_all()
         self.drop_idle()
 
-    def _take_idle(self) -> Link | None:
-        """Return an idle link, or None and the right to open one."""
-        with self._changed:
+    def _idle_or_new(self) -> Link:
+        """Return an idle link, or one that is still to be opened."""
+        with self._lock:
             free = self._changed.wait_for(
-                lambda: self._closed or self._idle or self._open < self._options.max_connections,
+                lambda: self._closed or self._idle or len(self._all) < self._options.max_connections,
                 timeout=self._options.socket_timeout,
             )
             if self._closed:
@@ -181,10 +200,6 @@ class Links:
                 )
             if self._idle:
                 return self._idle.pop()
-            self._open += 1
-            return None
-
-    def _release_slot(self) -> None:
-        with self._changed:
-            self._open -= 1
-            self._changed.notify()
+            link = Link(self._options)
+            self._all.add(link)
+            return link

@@ -97,6 +97,7 @@ class Waiter:
         if self._link is None or not self._link.is_usable:
             self._drop_link()
             self._link = Link(self._options)
+            self._link.open()
         self._link.send(*command)
         if self._link.socket in _readable(self._link.socket, self._ear, timeout_seconds=timeout_seconds):
             return self._link.read()
