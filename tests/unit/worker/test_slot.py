@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import sys
 import threading
 
 from tests.unit.worker.support import PATIENCE_SECONDS, Store
@@ -88,6 +90,36 @@ def test_a_thread_that_asks_all_the_time_never_hits_code_outside_the_guard(store
     finally:
         over.set()
         pest.join(PATIENCE_SECONDS)
+
+
+def test_an_exception_from_outside_never_leaves_the_guard_beside_the_error_of_the_handler(store: Store) -> None:
+    """Threads change places as often as they can, so that it is asked for at every place where it could hit."""
+    slot, held = slot_of_this_thread(), store.hold(store.lease())
+    over = threading.Event()
+    hits = []
+
+    def pester() -> None:
+        while not over.is_set():
+            if slot.raise_in_handler(RaisedTimeout, held):
+                hits.append(1)
+
+    def fail() -> None:
+        raise ValueError
+
+    pest = threading.Thread(target=pester)
+    pause = sys.getswitchinterval()
+    pest.start()
+    sys.setswitchinterval(0.000_001)
+    gc.disable()  # a destructor that is hit swallows the exception and warns
+    try:
+        while len(hits) < 4_000:
+            assert isinstance(slot.guard(held, math.inf, fail), ValueError | JobTimeout)
+    finally:
+        gc.enable()
+        sys.setswitchinterval(pause)
+        over.set()
+        pest.join(PATIENCE_SECONDS)
+    assert slot.running is None
 
 
 def test_a_job_is_given_up_by_one_caller_only(store: Store) -> None:

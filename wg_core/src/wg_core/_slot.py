@@ -20,6 +20,9 @@ from wg_core.errors import JobCancelled, JobTimeout
 _set_async_exc = ctypes.pythonapi.PyThreadState_SetAsyncExc
 _set_async_exc.argtypes = (ctypes.c_ulong, ctypes.py_object)
 _set_async_exc.restype = ctypes.c_int
+ASKER_LOOK_SECONDS = 0.001
+"""An asker is done within microseconds, unless it has lost the interpreter in the middle."""
+
 _NOTHING = ctypes.py_object()
 """A NULL: clears an exception that was asked for and not raised yet."""
 
@@ -53,9 +56,11 @@ class Slot:
         """When the running handler began, on the time.monotonic() clock."""
         # The executor sets it when a handler begins, then only the timeouts duty writes.
         self.deadline = math.inf
-        # Shared, under _lock.
-        self._lock = threading.Lock()
+        # Shared. The executor writes _inside, askers the others; who leaves a handler first clears _inside and then
+        # looks at _is_asked, an asker does both the other way round, so one of them always sees the other.
+        self._lock = threading.Lock()  # among askers; the executor takes none, it could be hit while it holds it
         self._inside: HeldJob | None = None
+        self._is_asked = False
         self.has_raised = False
         """Whether an exception was asked for during the current or last handler."""
         self.is_given_up = False
@@ -69,20 +74,23 @@ class Slot:
     def guard(self, held: HeldJob, deadline: float, call: Callable[..., Any], *args: Any) -> BaseException | None:
         """Run `call` as the handler of the job and return what it raised, or None. In the executor thread only."""
         error: BaseException | None = None
-        is_called = is_over = False
-        while True:
+        try:
+            self._enter(held, deadline)
+            call(*args)
+        except BaseException as raised:  # noqa: BLE001 - SystemExit of a handler is the handler's failure
+            error = raised
+        # The interpreter looks for exceptions from outside at calls and at jumps back. There is none between the
+        # block above and this line, so the door is shut before another one can come.
+        self._inside = None
+        # Two may still be on their way: one that was not raised yet, and that of an asker who looked before.
+        try:
             try:
-                if not is_called:
-                    is_called = True
-                    self._enter(held, deadline)
-                    call(*args)
-                    is_over = True
                 self._leave()
-            except BaseException as raised:  # noqa: BLE001 - SystemExit of a handler is the handler's failure
-                if not is_over:  # else it was asked for too late: the handler had returned
-                    error, is_over = raised, True
-            else:
-                return error
+            except BaseException:  # noqa: BLE001 - too late: the handler is over
+                self._leave()
+        except BaseException:  # noqa: BLE001 - too late: the handler is over
+            self._leave()
+        return error
 
     def raise_in_handler(self, error_type: type[BaseException], held: HeldJob) -> bool:
         """Ask for an exception in the thread; False when the handler of the job is not running any more.
@@ -90,32 +98,40 @@ class Slot:
         It is raised at the thread's next bytecode, so not while it waits in a blocking call.
         """
         with self._lock:
-            if self._inside is not held:
-                return False
-            self.has_raised = True
-            _set_async_exc(self.thread_id, error_type)
-            return True
+            self._is_asked = True  # before the look
+            try:
+                if self._inside is not held:
+                    return False
+                self.has_raised = True
+                _set_async_exc(self.thread_id, error_type)
+                return True
+            finally:
+                self._is_asked = False
 
     def give_up(self, held: HeldJob) -> bool:
         """Take the running job from the thread; True for exactly one caller, who must report it."""
         with self._lock:
-            if self._inside is not held or self.is_given_up:
-                return False
-            self.is_given_up = held.is_over = True
-            return True
+            self._is_asked = True  # before the look
+            try:
+                if self._inside is not held or self.is_given_up:
+                    return False
+                self.is_given_up = held.is_over = True
+                return True
+            finally:
+                self._is_asked = False
 
     def _enter(self, held: HeldJob, deadline: float) -> None:
-        with self._lock:
-            self.has_raised = False
-            self.deadline = deadline
-            self.busy_since = time.monotonic()
-            self._inside = held
+        self.has_raised = False
+        self.deadline = deadline
+        self.busy_since = time.monotonic()
+        self._inside = held  # last: from here on it may be asked for
 
     def _leave(self) -> None:
-        with self._lock:
-            self._inside = None  # from here on nobody asks for an exception any more
-            if self.has_raised:
-                _set_async_exc(self.thread_id, _NOTHING)
+        """Wait for an asker who saw the handler run, and drop what was asked for; may be broken off and repeated."""
+        while self._is_asked:
+            threading.Event().wait(ASKER_LOOK_SECONDS)
+        if self.has_raised:
+            _set_async_exc(self.thread_id, _NOTHING)
         if self.busy_since is not None:
             self.busy_seconds += time.monotonic() - self.busy_since
             self.busy_since = None
