@@ -10,6 +10,7 @@ import pytest
 from tests.unit.worker.support import PATIENCE_SECONDS, Store, eventually
 from wg_core._held import HeldJob, Lease
 from wg_core._reporter import BATCH_MOST, Reporter
+from wg_core.context import CurrentJob
 from wg_core.errors import AmbiguousResultError, BackendRejectedError, BackendUnavailableError
 from wg_core.history import AttemptRecord
 from wg_core.job import JobState, Timestamp
@@ -141,18 +142,86 @@ def test_a_start_that_is_too_late_says_so(store: Store, lease: Lease, reporter: 
     assert announcement.wait(0) is Applied.LOST
 
 
-def test_of_several_progress_values_the_newest_is_stored(
-    store: Store, backend: FaultyBackend, lease: Lease, reporter: Reporter
-) -> None:
-    held = store.hold(lease, id="one")
-    held.progress = b"1"
-    reporter.submit_progress(held)
-    held.progress = b"2"
-    reporter.run_once()
-    record = store.record("one")
+def show_progress(reporter: Reporter, held: HeldJob, value: int) -> None:
+    CurrentJob(held, None, reporter.submit_progress).progress(value)
+
+
+def stored_progress(store: Store, held: HeldJob) -> bytes | None:
+    record = store.record(held.job.id)
     assert record is not None
-    assert record.progress == b"2"
-    assert held.progress is None
+    return record.progress
+
+
+def test_of_several_progress_values_the_newest_is_stored(store: Store, lease: Lease, reporter: Reporter) -> None:
+    held = store.hold(lease)
+    show_progress(reporter, held, 1)
+    show_progress(reporter, held, 2)
+    assert reporter.unreported == 1
+    reporter.run_once()
+    assert stored_progress(store, held) == b"2"
+    show_progress(reporter, held, 3)
+    reporter.run_once()
+    assert stored_progress(store, held) == b"3"
+
+
+def test_the_newest_progress_is_stored_also_when_two_threads_of_the_handler_showed_theirs_at_once(
+    store: Store, lease: Lease, reporter: Reporter
+) -> None:
+    held = store.hold(lease)
+    show_progress(reporter, held, 1)
+    reporter.submit_progress(held)  # of the second thread, which saw nothing waiting either
+    reporter.run_once()
+    reporter.run_once()
+    assert stored_progress(store, held) == b"1"
+
+
+def test_progress_that_was_in_a_refused_batch_keeps_its_value(namespace: str, reporter: Reporter) -> None:
+    with Choosy.open("memory:", namespace) as backend:
+        store = Store(FaultyBackend(backend))
+        lease = store.lease()
+        good, bad = store.hold(lease, id="good"), store.hold(lease, id="bad")
+        show_progress(reporter, good, 7)
+        reporter.submit(bad, ack(bad))
+        eventually(lambda: reporter.run_once() and not reporter.unreported)
+        assert stored_progress(store, good) == b"7"
+
+
+def test_many_outcomes_that_come_too_late_are_logged_in_one_line(
+    store: Store, lease: Lease, reporter: Reporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    for held in hold_many(store, lease, 5):
+        reporter.submit(held, ack(held))
+    store.backend.retire("w1", [], "test")
+    reporter.run_once()
+    (line,) = caplog.messages
+    assert "nor were 4 other outcomes" in line
+
+
+class Broken(MemoryBackend):
+    """Fails over every batch that holds an outcome of the job `bad`, with an error that no backend may raise."""
+
+    def report(
+        self, worker: str, outcomes: Sequence[Outcome], *, request_no: int, now: Timestamp | None = None
+    ) -> list[Applied]:
+        if any(one.id == "bad" for one in outcomes):
+            raise OverflowError
+        return super().report(worker, outcomes, request_no=request_no, now=now)
+
+
+def test_an_outcome_over_which_the_backend_breaks_does_not_hold_up_the_others(
+    namespace: str, reporter: Reporter
+) -> None:
+    with Broken.open("memory:", namespace) as backend:
+        store = Store(FaultyBackend(backend))
+        lease = store.lease()
+        for job_id in ("a", "bad", "b"):
+            held = store.hold(lease, id=job_id)
+            reporter.submit(held, ack(held))
+        reporter.start()
+        eventually(lambda: reporter.unreported == 1)
+        reporter.abandon()
+        assert reporter.join(PATIENCE_SECONDS)
+        assert (store.state("a"), store.state("bad"), store.state("b")) == (None, JobState.RUNNING, None)
 
 
 class Choosy(MemoryBackend):

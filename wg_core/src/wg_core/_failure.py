@@ -18,8 +18,8 @@ def error_name(error: BaseException) -> str:
     """Return the class of an error as people write it: `ValueError`, `JobTimeout`, `shop.errors.OutOfStock`."""
     kind = type(error)
     if kind.__module__ in ("builtins", "__main__") or kind.__module__.startswith("wg_core."):
-        return kind.__qualname__
-    return f"{kind.__module__}.{kind.__qualname__}"
+        return _encodable(kind.__qualname__)
+    return _encodable(f"{kind.__module__}.{kind.__qualname__}")
 
 
 def error_message(error: BaseException) -> str:

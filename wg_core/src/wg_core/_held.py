@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from wg_core._store_watch import StoreWatch
 from wg_core.backend import Backend
-from wg_core.errors import AmbiguousResultError, BackendRejectedError
+from wg_core.errors import AmbiguousResultError, BackendError, BackendRejectedError
 from wg_core.job import ReservedJob
 from wg_core.outcome import Applied, Outcome, Release
 
@@ -18,7 +18,7 @@ JobKey = tuple[str, int]
 class HeldJob:
     """One job from its reserve to the answer to its outcome, and the news about it."""
 
-    __slots__ = ("cancelled", "is_over", "job", "lease", "progress")
+    __slots__ = ("cancelled", "is_over", "is_progress_waiting", "job", "lease", "progress")
 
     def __init__(self, job: ReservedJob, lease: Lease) -> None:
         self.job = job
@@ -27,8 +27,10 @@ class HeldJob:
         """Somebody asked for the job to be cancelled. Set by the thread that hears the news of a beat."""
         self.is_over = False
         """Its outcome was decided; what its handler still says or does no longer counts."""
-        self.progress: bytes | None = None
-        """The newest value that was not sent yet."""
+        self.progress = b"null"
+        """The newest value. Writers set it and then look at the flag; who sends it clears the flag and then reads."""
+        self.is_progress_waiting = False
+        """The newest value is on its way already."""
 
     @property
     def is_suspect(self) -> bool:
@@ -93,7 +95,7 @@ class Lease:
         return self._reserve_open
 
     def report(self, outcomes: Sequence[Outcome]) -> list[Applied]:
-        """Report a batch; after an error (other than a rejection) call again with the very same batch."""
+        """Report a batch; after a BackendError (other than a rejection) call again with the very same batch."""
         with self._reporting:
             self._report_open = True
             try:
@@ -102,7 +104,11 @@ class Lease:
             except AmbiguousResultError:
                 self.ambiguous_answers += 1
                 raise
-            except BackendRejectedError:
+            except BackendError as error:
+                if isinstance(error, BackendRejectedError):
+                    self._finish_report()
+                raise
+            except Exception:  # a fault of the backend: the same batch would meet it again
                 self._finish_report()
                 raise
             self._finish_report()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from wg_core._failure import error_message, error_name
 from wg_core._held import HeldJob, Lease
 from wg_core._service import Service
-from wg_core.errors import BackendRejectedError
+from wg_core.errors import BackendError, BackendRejectedError
 from wg_core.history import AttemptRecord
 from wg_core.outcome import Applied, Bury, Outcome, Progress, Release, Retry, Start
 
@@ -133,8 +133,8 @@ class Reporter(Service):
         while self._outcomes and len(batch) < most and self._outcomes[0][0].lease is lease:
             held, outcome = self._outcomes.popleft()
             if type(outcome) is Progress:
-                outcome = Progress(id=outcome.id, lease_no=outcome.lease_no, value=held.progress or b"null")
-                held.progress = None
+                held.is_progress_waiting = False  # before the look: a newer value is either seen or sent again
+                outcome = Progress(id=outcome.id, lease_no=outcome.lease_no, value=held.progress)
             batch.append((held, outcome))
         return batch
 
@@ -147,11 +147,17 @@ class Reporter(Service):
             answers = lease.report([outcome for _, outcome in batch])
         except BackendRejectedError as refusal:
             self._handle_refusal(batch, refusal)
+        except BackendError:
+            raise
+        except Exception:
+            self._set_aside(batch)
+            raise
         else:
             self._settle(lease, batch, answers)
 
     def _settle(self, lease: Lease, batch: list[Entry], answers: list[Applied]) -> None:
         soonest = math.inf
+        lost: list[Entry] = []
         for (held, outcome), answer in zip(batch, answers, strict=True):
             kind = type(outcome)
             if kind is Start:
@@ -160,16 +166,16 @@ class Reporter(Service):
                 lease.forget(held)
             if isinstance(outcome, Retry | Release) and outcome.delay_seconds > 0:
                 soonest = min(soonest, outcome.delay_seconds)
-            if answer is not Applied.APPLIED:
-                _log.warning("%s: its lease was lost, so %s was not recorded", held, kind.__name__)
+            if answer is not Applied.APPLIED and kind is not Progress:  # what becomes of the job will tell
+                lost.append((held, outcome))
+        _log_lost(lost)
         if soonest < math.inf and self.on_delay is not None:
             self.on_delay(soonest)
 
     def _handle_refusal(self, batch: list[Entry], refusal: BackendRejectedError) -> None:
         """One outcome that the store refuses must not take its neighbours along, nor strand its job."""
         if len(batch) > 1:
-            self._outcomes.extendleft(reversed(batch))
-            self._alone = len(batch)
+            self._send_alone(batch)
             return
         held, outcome = batch[0]
         _log.error("%s: the store refused %s: %s", held, type(outcome).__name__, refusal)
@@ -178,8 +184,28 @@ class Reporter(Service):
         else:
             self._outcomes.appendleft((held, _bury_instead(held, outcome, refusal)))
 
+    def _set_aside(self, batch: list[Entry]) -> None:
+        """The backend itself failed, with an error that is none of the contract's: let the other outcomes pass."""
+        self._batch = []
+        if len(batch) > 1:
+            self._send_alone(batch)
+        else:
+            self._outcomes.append(batch[0])
+
+    def _send_alone(self, batch: list[Entry]) -> None:
+        self._outcomes.extendleft(reversed(batch))
+        self._alone = len(batch)
+
     def _is_done(self) -> bool:
         return self.is_stopping and (self._is_abandoned or not self.unreported)
+
+
+def _log_lost(lost: list[Entry]) -> None:
+    if not lost:
+        return
+    held, outcome = lost[0]
+    others = f"; nor were {len(lost) - 1} other outcomes" if len(lost) > 1 else ""
+    _log.warning("%s: its lease was lost, so %s was not recorded%s", held, type(outcome).__name__, others)
 
 
 def _bury_instead(held: HeldJob, outcome: Outcome, refusal: BackendRejectedError) -> Bury:

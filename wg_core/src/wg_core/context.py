@@ -110,9 +110,9 @@ class CurrentJob:
             raise PayloadError(f"progress must be JSON: {error}") from error
         if len(encoded) > PROGRESS_LIMIT:
             raise PayloadError(f"progress must be at most {PROGRESS_LIMIT} bytes of JSON, got {len(encoded)}")
-        is_waiting = self._held.progress is not None
         self._held.progress = encoded
-        if not is_waiting:
+        if not self._held.is_progress_waiting:
+            self._held.is_progress_waiting = True
             self._send_progress(self._held)
 
     @property
