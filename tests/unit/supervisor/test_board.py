@@ -64,9 +64,7 @@ BUSY_WRITER = """
 import sys
 from wg_core._board import SharedBoard
 board = SharedBoard(int(sys.argv[1]), 4)
-number = 0
-while True:
-    number += 1
+for number in range(1, 10_000_000):  # an end of its own, should the test die before it
     board.started(0, str(number), number, float(number))
     board.ended(0)
 """
@@ -77,12 +75,14 @@ def test_facts_of_two_handlers_are_never_mixed(memory: int) -> None:
     board = SharedBoard(memory, 4)
     seen: set[str] = set()
     with subprocess.Popen([sys.executable, "-c", BUSY_WRITER, str(memory)], pass_fds=(memory,)) as writer:
-        while len(seen) < 50:
-            for handler in board.running():
-                assert handler.job_id == str(handler.lease_no)
-                assert handler.deadline == handler.lease_no
-                seen.add(handler.job_id)
-        writer.kill()
+        try:
+            while len(seen) < 50:
+                for handler in board.running():
+                    assert handler.job_id == str(handler.lease_no)
+                    assert handler.deadline == handler.lease_no
+                    seen.add(handler.job_id)
+        finally:
+            writer.kill()
 
 
 WRITER = """
