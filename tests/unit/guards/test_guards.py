@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 import threading
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.unit.worker.support import PATIENCE_SECONDS, Store, handler
+from wg_core._board import SharedBoard, create_memory
 from wg_core._buffer import JobBuffer
 from wg_core._executor import Crew, Executor
 from wg_core._lease import NoBoard
@@ -28,6 +33,7 @@ from wg_core.outcome import Ack, Release
 from wg_core.protocol import RequeueJobs, WorkerBeat
 from wg_core.registry import open_backend
 from wg_core.testing.faults import FaultyBackend
+from wg_redis import RedisBackend
 from wg_sqlite import SQLiteBackend
 
 NOON = 1_000_000_000_000
@@ -48,7 +54,7 @@ def store() -> Store:
     return Store(FaultyBackend(MemoryBackend.open(f"memory:{uuid.uuid4().hex}", "wg")))
 
 
-def new_job(job_id: str, **attributes: float) -> NewJob:
+def new_job(job_id: str, **attributes: Any) -> NewJob:
     return NewJob(id=job_id, name="work", body=b"{}", **attributes)
 
 
@@ -94,6 +100,36 @@ def test_who_waits_already_is_woken_when_a_job_becomes_ready(backend: Backend) -
     thread.join(PATIENCE_SECONDS)
 
 
+# ---------------------------------------------------------------------- Redis
+
+
+def test_the_child_of_a_fork_talks_to_redis_over_a_connection_of_its_own(redis_url: str, fresh_namespace: str) -> None:
+    with RedisBackend.open(redis_url, fresh_namespace) as backend:
+        connection = backend._server.command("CLIENT", "ID")
+        assert backend._server.command("CLIENT", "ID") == connection
+        said = answer_of_forked_child(lambda: backend._server.command("CLIENT", "ID"))
+        assert said.isdecimal()
+        assert int(said) != connection
+
+
+def answer_of_forked_child(ask: Callable[[], object]) -> str:
+    read_end, write_end = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads is what this is about
+        pid = os.fork()
+    if pid == 0:
+        signal.alarm(20)  # a child that hangs must not outlive the test
+        try:
+            os.write(write_end, str(ask()).encode())
+        finally:
+            os._exit(0)
+    os.close(write_end)
+    os.waitpid(pid, 0)
+    said = os.read(read_end, 100).decode()
+    os.close(read_end)
+    return said
+
+
 # ---------------------------------------------------------------------- SQLite
 
 
@@ -134,14 +170,15 @@ def test_a_transition_is_one_transaction_in_sqlite(
     sqlite.enqueue([new_job("a"), new_job("b"), new_job("c"), new_job("later", delay_seconds=60.0)])
     assert len(sqlite.reserve(None, 2, "w1", request_no=1)) == 2
     statements: list[str] = []
-    sqlite._connections.writer().set_trace_callback(statements.append)
+    connections: Any = sqlite._connections
+    connections.writer().set_trace_callback(statements.append)
     assert transition(sqlite)
     assert len(statements) > 2
     assert [text for text in statements if text.startswith(("BEGIN", "COMMIT"))] == ["BEGIN IMMEDIATE", "COMMIT"]
     assert (statements[0], statements[-1]) == ("BEGIN IMMEDIATE", "COMMIT")
 
 
-# ---------------------------------------------------------------------- the worker
+# ---------------------------------------------------------------------- the worker, and its board
 
 
 def test_what_was_buffered_under_a_lease_that_is_lost_never_starts(store: Store) -> None:
@@ -181,3 +218,14 @@ def test_a_rescuer_that_could_not_reach_the_store_does_not_ask_it_right_after(st
     store.watch.answered()
     rescuer.run_once()
     assert store.backend.calls["rescue"] == 1
+
+
+def test_a_start_that_breaks_off_before_its_facts_are_written_shows_no_handler() -> None:
+    memory = create_memory(1)
+    board = SharedBoard(memory, 1)
+    os.close(memory)
+    board.started(0, "before", 1, 10.0)
+    board.ended(0)
+    with pytest.raises(UnicodeEncodeError):
+        board.started(0, "jöb", 2, None)
+    assert board.running() == []
