@@ -149,6 +149,20 @@ def test_without_work_it_waits_in_the_store_and_wakes_for_a_job(bench: Bench) ->
     assert bench.fetcher.join(PATIENCE_SECONDS)
 
 
+def test_what_is_buffered_is_looked_after_also_while_it_waits_for_work(bench: Bench) -> None:
+    bench.fetcher._timeout = 600.0
+    bench.fill(4)
+    bench.pace(0.000_01)
+    bench.fetcher.start()
+    eventually(lambda: bench.fetcher.empty_answers)
+    assert bench.buffer.waiting == 4
+    for slot in bench.slots:
+        slot.busy_since = time.monotonic() - 60
+    eventually(lambda: bench.buffer.waiting == 0)
+    bench.fetcher.stop()
+    assert bench.fetcher.join(PATIENCE_SECONDS)
+
+
 def test_only_the_named_queues_are_served(store: Store) -> None:
     bench = Bench(store, queues=("mail",))
     bench.fill(3, queue="other")

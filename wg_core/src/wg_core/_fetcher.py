@@ -127,7 +127,8 @@ class Fetcher(Service):
 
     def _wait_for_work(self) -> None:
         began = time.monotonic()
-        self._backend.wait(self._queues, self._timeout)
+        is_empty = not (self._buffer.waiting or self._buffer.suspects_waiting)
+        self._backend.wait(self._queues, self._timeout if is_empty else min(self._timeout, LOOK_SECONDS))
         if time.monotonic() - began >= HINT_SECONDS:
             self._false_hints = 0
             return
