@@ -202,6 +202,27 @@ def test_a_store_that_is_away_does_not_keep_a_worker_from_stopping(
     assert store.state(job_id) is JobState.RUNNING  # its lease ends by itself, then it is rescued
 
 
+def test_what_was_broken_off_and_could_not_be_reported_goes_back_without_using_an_attempt(
+    store: Store,
+    make_pool: MakePool,
+    backend: FaultyBackend,
+    blocker: Blocker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("wg_core._shutdown.REPORT_SECONDS", 0.2)
+    pool = make_pool(blocker.job)
+    pool.start()
+    job_id = store.enqueue(blocker.job)
+    blocker.wait_until_it_runs()
+    backend.unavailable("report", times=None)
+    pool.stop(now=True)
+    assert pool.join(PATIENCE_SECONDS)
+    assert backend.hits["report"]
+    record = store.record(job_id)
+    assert record is not None
+    assert (record.state, record.attempt, record.crashes) == (JobState.READY, 0, 0)
+
+
 def test_a_worker_that_waits_for_the_store_at_its_start_can_be_stopped(
     make_pool: MakePool, backend: FaultyBackend, blocker: Blocker
 ) -> None:

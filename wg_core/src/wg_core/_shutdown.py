@@ -125,9 +125,8 @@ class Shutdown:
     def _retire(self) -> None:
         """Leave the store nothing of this worker. A supervisor does it for its children."""
         runtime = self._runtime
-        left = [(held.job.id, held.job.lease_no) for held in runtime.lease.held_jobs()]
-        try:
-            runtime.backend.retire(runtime.lease.worker, left, "the worker stopped without reporting this job")
+        try:  # nothing crashed, so no attempt is used up
+            runtime.backend.retire(runtime.lease.worker, (), "the worker stopped without reporting this job")
         except BackendError as error:
             _log.warning("worker %s could not sign off (%s); its lease ends by itself", runtime.lease.worker, error)
 
