@@ -264,6 +264,25 @@ def test_suspects_run_one_at_a_time_and_announced_while_others_run_beside_them(
     assert store.is_empty()
 
 
+def test_the_late_end_of_a_suspect_that_was_given_up_does_not_let_two_others_run(
+    store: Store, make_pool: MakePool, gate: Callable[..., Gate]
+) -> None:
+    stuck, suspicious = gate(name="stuck", timeout=0.05, max_retries=1, priority=1), gate(name="suspicious")
+    make_suspects(store, suspicious.job, 3)
+    make_suspects(store, stuck.job, 1)
+    with make_pool(stuck.job, suspicious.job, threads=4, _grace=QUICK) as pool:
+        eventually(lambda: suspicious.running)
+        threads = {thread for thread in threading.enumerate() if thread.name.startswith("wg-executor")}
+        stuck.open.set()
+        eventually(lambda: any(not thread.is_alive() for thread in threads))
+        no_suspect = store.enqueue(suspicious.job)
+        eventually(lambda: no_suspect in suspicious.running)
+        assert len(suspicious.running) == 2
+        assert pool._runtime.buffer.suspect_runs_for() is not None
+        suspicious.open.set()
+        pool.run_until_idle(timeout=PATIENCE_SECONDS)
+
+
 # ---------------------------------------------------------------------- timeouts
 
 QUICK = Grace(cooperative=0.02, between_raises=0.05, stuck=0.2)

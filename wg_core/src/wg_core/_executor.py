@@ -91,12 +91,11 @@ class Executor:
         except BaseException as error:  # noqa: BLE001 - ours: those of a handler are caught where it is called
             _log.exception("%s: the worker itself failed", held)
             outcome = decide(held.job, error, _ending(held, time.monotonic(), Envelope(v=1)), chance=draw())
-        finally:
-            if held.is_suspect:
-                self._crew.buffer.suspect_is_over()
         if held.is_over:  # somebody else took the job from this thread and reports it
             return
         held.is_over = True
+        if held.is_suspect:
+            self._crew.buffer.suspect_is_over()
         if outcome is None:
             held.lease.forget(held)
         else:
