@@ -204,6 +204,26 @@ def test_a_rescuer_that_could_not_reach_the_store_waits_one_lease_first(store: S
     eventually(lambda: patient.run_once() and store.state("one") is JobState.READY)
 
 
+def test_a_store_that_stumbles_again_and_again_does_not_keep_the_rescuer_from_its_work(
+    store: Store, backend: FaultyBackend
+) -> None:
+    """Nobody loses a lease over a moment; a rescuer that waited for it each time would never rescue."""
+    store.watch = StoreWatch(brief_seconds=7.5)
+    store.hold(store.lease("gone"), id="one")
+    store.let_lease_end("gone")
+    rescuer = make_rescuer(store)
+
+    def stumbles_then_rescues() -> bool:
+        backend.unavailable("rescue")
+        with pytest.raises(BackendUnavailableError):
+            rescuer.run_once()
+        store.watch.answered()
+        rescuer.run_once()
+        return store.state("one") is JobState.READY
+
+    eventually(stumbles_then_rescues)
+
+
 def test_the_pruner_deletes_dead_letters_by_its_policy(store: Store) -> None:
     lease = store.lease()
     for number in range(3):

@@ -36,6 +36,9 @@ from wg_core.settings import WorkerSettings
 
 _log = logging.getLogger("wg.worker")
 
+BRIEF_SHARE = 0.25
+"""Of the lease: an outage shorter than this ends no lease that is beaten for, so nobody is taken for dead over it."""
+
 BURST_LOOK_SECONDS = 0.05
 """How often a worker in burst looks whether there is nothing left."""
 
@@ -56,7 +59,7 @@ class Runtime:
     ) -> None:
         self.backend = backend
         self.settings = settings
-        self.store = StoreWatch()
+        self.store = StoreWatch(brief_seconds=BRIEF_SHARE * settings.lease)
         self.is_embedded = keeper is None
         self._made_in = os.getpid()
         self.lease = Lease(backend, worker or new_worker_id(), self.store)

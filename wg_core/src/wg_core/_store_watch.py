@@ -16,7 +16,9 @@ _log = logging.getLogger("wg.worker")
 class StoreWatch:
     """Whether the store answers, as seen by all duties of one pool; thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, brief_seconds: float = 0.0) -> None:
+        """Let outages shorter than `brief_seconds` not count for `reachable_for`."""
+        self._brief_seconds = brief_seconds
         self._lock = threading.Lock()
         self._away_since: float | None = None
         self._back_since = -math.inf
@@ -41,9 +43,11 @@ class StoreWatch:
             return
         with self._lock:
             away_since, self._away_since = self._away_since, None
-            self._back_since = time.monotonic()
+            now = time.monotonic()
+            if away_since is not None and now - away_since >= self._brief_seconds:
+                self._back_since = now
         if away_since is not None:  # else another duty was faster
-            _log.warning("the store is back after %.1f s", time.monotonic() - away_since)
+            _log.warning("the store is back after %.1f s", now - away_since)
 
     def failed(self, operation: str, error: BackendError) -> None:
         """Note that a call was not answered."""
