@@ -69,8 +69,8 @@ def test_an_error_may_name_its_own_delay(delay: float) -> None:
     assert retry.delay_seconds == delay
 
 
-@pytest.mark.parametrize("delay", [-1.0, float("nan")])
-def test_a_delay_that_makes_no_sense_gives_way_to_the_backoff(delay: float) -> None:
+@pytest.mark.parametrize("delay", [-1.0, float("nan"), float("inf"), 1e300, "5"])
+def test_a_delay_that_makes_no_sense_gives_way_to_the_backoff(delay: Any) -> None:
     retry = decide(reserved(), JobError.retryable("later", delay=delay), ending())
     assert isinstance(retry, Retry)
     assert retry.delay_seconds == 10.0

@@ -25,6 +25,7 @@ Messages say what, which, expected and got, and what to do. Facts are attributes
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 
@@ -82,9 +83,10 @@ class JobError(WgError):
     delay_seconds: float | None = None
 
     @classmethod
-    def retryable(cls, message: str = "", *, delay: float | None = None) -> JobError:
-        """Return an error that asks for another attempt, `delay` seconds from now if given."""
-        return cls(message, is_fatal=False, delay_seconds=delay)
+    def retryable(cls, message: str = "", *, delay: float | timedelta | None = None) -> JobError:
+        """Return an error that asks for another attempt, `delay` (seconds or a timedelta) from now if given."""
+        seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
+        return cls(message, is_fatal=False, delay_seconds=seconds)
 
     @classmethod
     def fatal(cls, message: str = "") -> JobError:

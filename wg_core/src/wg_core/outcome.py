@@ -12,6 +12,7 @@ from wg_core.backoff import retry_delay
 from wg_core.errors import JobCancelled, JobError, JobTimeout, WgError
 from wg_core.history import AttemptRecord
 from wg_core.job import ReservedJob
+from wg_core.validation import MAX_DURATION_SECONDS
 
 
 class CountsAs(enum.StrEnum):
@@ -176,6 +177,8 @@ def _message(error: BaseException, ending: Ending) -> str:
 
 
 def _delay(job: ReservedJob, error: BaseException, ending: Ending, chance: float) -> float:
-    if isinstance(error, JobError) and error.delay_seconds is not None and error.delay_seconds >= 0:
-        return error.delay_seconds
+    if isinstance(error, JobError):
+        own = error.delay_seconds  # of a handler: anything may be in it
+        if isinstance(own, int | float) and 0 <= own <= MAX_DURATION_SECONDS:
+            return own
     return retry_delay(ending.retry_delay, job.attempt, chance)
