@@ -250,7 +250,9 @@ class Children:
             _log.warning("worker processes end again and again; the next one starts in %.2f s", delay)
 
     def _next_look(self, now: float) -> float:
-        looks = [child.leave_by - now for child in self.snapshot if child.leave_by is not None]
+        # What is overdue was killed, which a signal tells, or is excused for what may be long.
+        limits = [child.leave_by - now for child in self.snapshot if child.leave_by is not None]
+        looks = [limit for limit in limits if limit > 0]
         looks += [0.05 for child in self.snapshot if child.stopped_since is not None]
         looks += [seat.start_at - now for seat in self._seats if seat.child is None]
         return max(0.02, min(looks, default=float("inf")))
