@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from wg_core._memory_records import StoredJob, StoredWorker
-from wg_core._memory_store import MemoryStore, milliseconds
-from wg_core.job import JobState, NewJob, ReservedJob, Timestamp
+from wg_core._memory_store import MemoryStore
+from wg_core.history import encode_record
+from wg_core.job import JobState, NewJob, ReservedJob, Timestamp, check_timestamp, milliseconds
 from wg_core.outcome import Ack, Applied, Bury, Cancel, CountsAs, Outcome, Progress, Release, Retry, Start
 from wg_core.protocol import Action, CancelJobs, DeleteJobs, ReprioritiseJobs, RequeueJobs, RescheduleJobs, Retention
 
@@ -19,6 +20,28 @@ _APPLIES_TO: dict[type[Action], frozenset[JobState]] = {
     ReprioritiseJobs: WAITING,
     RescheduleJobs: WAITING,
 }
+
+
+def check_job(new: NewJob) -> None:
+    """Refuse what no store could keep, before anything of its batch is stored."""
+    check_timestamp(new.run_at or 0)
+    milliseconds(new.delay_seconds)
+    milliseconds(new.expires_in_seconds or 0.0)
+
+
+def check_outcome(outcome: Outcome) -> None:
+    """Refuse what no store could keep, before anything of its batch is applied."""
+    if isinstance(outcome, Retry | Release):
+        milliseconds(outcome.delay_seconds)
+    if isinstance(outcome, Retry | Bury):
+        encode_record(outcome.record)
+
+
+def check_action(action: Action) -> None:
+    """Refuse what no store could keep, before any job is changed."""
+    if isinstance(action, RescheduleJobs):
+        check_timestamp(action.run_at or 0)
+        milliseconds(action.delay_seconds)
 
 
 def enqueue_job(store: MemoryStore, new: NewJob, now: Timestamp) -> bool:
@@ -139,6 +162,7 @@ def _cancel(store: MemoryStore, job: StoredJob) -> None:
 def _requeue(store: MemoryStore, job: StoredJob, now: Timestamp) -> None:
     if job.state is JobState.DEAD:
         job.attempt = job.crashes = job.snoozes = job.bounces = 0
+        job.expires_at = None
     store.make_ready(job, now)
 
 
@@ -151,10 +175,11 @@ def _reschedule(store: MemoryStore, job: StoredJob, action: RescheduleJobs, now:
 def prune_dead(store: MemoryStore, policy: Retention, limit: int, now: Timestamp) -> int:
     """Delete the oldest dead jobs that are too old or too many."""
     dead, pruned = store.indexes[JobState.DEAD], 0
+    kept = None if policy.dead_seconds is None else milliseconds(policy.dead_seconds)
     while pruned < limit and (entry := dead.last()) is not None:
         job = entry[2]
         assert job.ended_at is not None
-        too_old = policy.dead_seconds is not None and job.ended_at + milliseconds(policy.dead_seconds) <= now
+        too_old = kept is not None and job.ended_at + kept <= now
         if not too_old and (policy.dead_most is None or len(dead) <= policy.dead_most):
             break
         store.remove(job)

@@ -7,7 +7,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from wg_core._sorted_keys import SortedKeys
 from wg_core.errors import BackendRejectedError
-from wg_core.history import HISTORY_KEEP_BYTES, AttemptRecord, encode_record
+from wg_core.history import AttemptRecord, append_line, encode_record
 from wg_core.job import JobState, NewJob, Timestamp
 from wg_core.outcome import Applied
 
@@ -50,7 +50,7 @@ class StoredJob:
 
     def remember(self, record: AttemptRecord) -> None:
         """Append an ended attempt; what is too old falls off the front."""
-        self.history = (self.history + encode_record(record))[-HISTORY_KEEP_BYTES:]
+        self.history = append_line(self.history, encode_record(record))
 
 
 JobEntry: TypeAlias = tuple[int, int, StoredJob]

@@ -9,7 +9,7 @@ from typing import Any
 from wg_core._memory_records import JobEntry, StoredJob, StoredQueue, StoredWorker
 from wg_core._sorted_keys import SortedKeys
 from wg_core.history import AttemptRecord, vanished
-from wg_core.job import JobState, NewJob, Timestamp
+from wg_core.job import JobState, NewJob, Timestamp, milliseconds
 from wg_core.protocol import Rescued
 
 
@@ -192,7 +192,7 @@ class MemoryStore:
         if job.holder is not None:
             job.holder.held.pop(job.new.id)
             job.holder.cancels.pop(job.new.id, None)
-            job.holder, job.started, job.cancel_requested = None, False, False
+            job.holder, job.started, job.cancel_requested, job.progress = None, False, False, None
 
 
 _WAITING = frozenset({JobState.SCHEDULED, JobState.READY, JobState.RETRY})
@@ -213,8 +213,3 @@ def _position(job: StoredJob) -> tuple[int, int]:
 def _known(value: Any) -> int:
     assert isinstance(value, int)
     return value
-
-
-def milliseconds(seconds: float) -> int:
-    """Return a duration in the unit of timestamps."""
-    return round(seconds * 1000)

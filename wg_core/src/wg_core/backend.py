@@ -13,6 +13,9 @@ Rules that hold for every method:
   writes are off. After the store is back, the next call works without reopening.
 * No I/O before the first call that needs it, and no connection is used in another process than the one that
   opened it: `forget_connections` runs in the child after a fork.
+* What no store could keep (durations that are not finite, times beyond `wg_core.job.LATEST`, text without UTF-8) is a
+  BackendRejectedError, and then nothing of the call has happened; `wg_core.job.milliseconds` and `check_timestamp` say
+  so. A limit of zero or less moves and finds nothing.
 * Work per call does not grow with the number of jobs that wait, run, are scheduled or dead.
 """
 
@@ -264,10 +267,12 @@ class Backend(ABC):
         """Change jobs by id in one atomic step, each fenced by its state; at most `max_batch` ids.
 
         Only jobs in a state of `expected` (None: any) and in one the action applies to are changed; the others come
-        back in `refused` with the reason (their state, or "no such job"):
+        back in `refused` with the reason (their state, or "no such job"). They are changed in the order of `ids`; an
+        id that is there twice counts once:
 
         * Cancel: scheduled, ready, retry → cancelled; running → the cancel is pending and the worker hears of it.
-        * Requeue: dead → ready at the tail, attempt, crashes, snoozes and bounces 0; scheduled, retry → ready now.
+        * Requeue: dead → ready at the tail, attempt, crashes, snoozes and bounces 0, and it expires no more; scheduled,
+          retry → ready now.
         * Delete: everything but running → gone.
         * Reprioritise: scheduled, ready, retry: new priority, same sequence number.
         * Reschedule: scheduled, ready, retry → scheduled at the new time, or ready when that is not ahead.

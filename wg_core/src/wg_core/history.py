@@ -2,13 +2,15 @@
 
 A history is newline-delimited JSON, one `AttemptRecord` a line, appended by the transition that ends the
 attempt (Retry, Bury, Cancel, a retire or a rescue). Append-only lines let every store add one without reading
-the others. A backend keeps at least the newest `HISTORY_KEEP_BYTES` and may cut what is older, even in the
-middle of a line: `decode_history` skips a broken first line.
+the others. A backend keeps at least the newest `HISTORY_KEEP_BYTES`, and the newest line whole, and may cut what is
+older, even in the middle of a line: `decode_history` skips a broken first line.
 """
 
 from __future__ import annotations
 
 import msgspec
+
+from wg_core.errors import BackendRejectedError
 
 HISTORY_KEEP_BYTES = 65_536
 """A backend may drop older bytes of a history that grew beyond this."""
@@ -33,8 +35,16 @@ _decoder = msgspec.json.Decoder(AttemptRecord)
 
 
 def encode_record(record: AttemptRecord) -> bytes:
-    """Return the record as one line of JSON, newline included."""
-    return _encoder.encode(record) + b"\n"
+    """Return the record as one line of JSON, newline included; BackendRejectedError when it holds lone surrogates."""
+    try:
+        return _encoder.encode(record) + b"\n"
+    except UnicodeEncodeError as error:
+        raise BackendRejectedError(f"the record of an attempt must be text that has UTF-8: {error}") from error
+
+
+def append_line(history: bytes | None, line: bytes) -> bytes:
+    """Return the history with one more encoded record; beyond `HISTORY_KEEP_BYTES` the oldest bytes go."""
+    return ((history or b"") + line)[-max(HISTORY_KEEP_BYTES, len(line)) :]
 
 
 def decode_history(history: bytes | None) -> tuple[AttemptRecord, ...]:

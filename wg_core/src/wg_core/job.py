@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import enum
-from typing import TypeAlias
+import math
+from typing import Final, TypeAlias
 
 import msgspec
 
+from wg_core.errors import BackendRejectedError
 from wg_core.history import AttemptRecord
 
 Timestamp: TypeAlias = int
 """Milliseconds since 1970-01-01T00:00:00 UTC by the store's clock."""
+
+LATEST: Final[Timestamp] = 2**53 - 1
+"""The last moment (in the year 287396) that every store keeps exactly, also one that counts in floating point."""
+
+_LONGEST_SECONDS = 2**42
+"""Over a hundred thousand years: any moment of today's plus this is before LATEST."""
+
+
+def milliseconds(seconds: float) -> int:
+    """Return a duration in the unit of timestamps, rounded; BackendRejectedError when it is not finite or too long."""
+    if not math.isfinite(seconds) or abs(seconds) > _LONGEST_SECONDS:
+        raise BackendRejectedError(f"a duration must be finite and at most {_LONGEST_SECONDS} seconds, got {seconds!r}")
+    return round(seconds * 1000)
+
+
+def check_timestamp(moment: Timestamp) -> Timestamp:
+    """Return the moment; BackendRejectedError when it is beyond LATEST (or as far before 1970)."""
+    if abs(moment) > LATEST:
+        raise BackendRejectedError(f"a time must be at most {LATEST} ms from 1970, got {moment!r}")
+    return moment
 
 
 class JobState(enum.StrEnum):
@@ -123,5 +145,6 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a Start was reported for the running attempt."""
     cancel_requested: bool = False
     progress: bytes | None = None
+    """What the running attempt last said of itself."""
     history: tuple[AttemptRecord, ...] = ()
     """Ended attempts, oldest first; bounded (see `wg_core.history`)."""

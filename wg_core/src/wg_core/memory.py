@@ -16,10 +16,10 @@ from typing import Any, ClassVar, Self
 from wg_core import _memory_moves as moves
 from wg_core import _memory_queries as queries
 from wg_core._memory_records import StoredWorker
-from wg_core._memory_store import MemoryStore, milliseconds
+from wg_core._memory_store import MemoryStore
 from wg_core.backend import Backend
 from wg_core.errors import BackendRejectedError, BackendUnavailableError, ConfigError, LeaseLostError
-from wg_core.job import EnqueueResult, JobRecord, JobState, NewJob, ReservedJob, Timestamp
+from wg_core.job import EnqueueResult, JobRecord, JobState, NewJob, ReservedJob, Timestamp, milliseconds
 from wg_core.outcome import Applied, Outcome
 from wg_core.protocol import (
     Action,
@@ -117,6 +117,8 @@ class MemoryBackend(Backend):
             raise self._unsupported(Capability.UNIQUE)
         if any(job.result_ttl_seconds for job in jobs):
             raise self._unsupported(Capability.RESULTS)
+        for job in jobs:
+            moves.check_job(job)
         with self._locked() as store:
             moment = _moment(now)
             return [EnqueueResult(job.id, moves.enqueue_job(store, job, moment)) for job in jobs]
@@ -146,7 +148,7 @@ class MemoryBackend(Backend):
             if repeated is not None:
                 return [moves.reserved_job(job) for job in holder.still_held(repeated)]
             order = _rotated(list(store.queues), request_no) if queues is None else queues
-            jobs = [moves.reserved_job(job) for job in moves.reserve_jobs(store, order, limit, holder, moment)]
+            jobs = [moves.reserved_job(job) for job in moves.reserve_jobs(store, order, max(0, limit), holder, moment)]
             if jobs:
                 holder.reserves.remember(request_no, [(job.id, job.lease_no) for job in jobs])
             return jobs
@@ -155,6 +157,8 @@ class MemoryBackend(Backend):
         self, worker: str, outcomes: Sequence[Outcome], *, request_no: int, now: Timestamp | None = None
     ) -> list[Applied]:
         """Apply each outcome in turn, and remember what was answered."""
+        for outcome in outcomes:
+            moves.check_outcome(outcome)
         with self._locked() as store:
             holder = store.workers.get(worker)
             if holder is None:
@@ -168,9 +172,10 @@ class MemoryBackend(Backend):
 
     def beat(self, workers: Sequence[WorkerBeat], *, now: Timestamp | None = None) -> BeatAnswer:
         """Renew leases in the worker table."""
+        leases = [(beat, milliseconds(beat.lease_seconds)) for beat in workers]
         with self._locked() as store:
             moment = _moment(now)
-            news = {beat.worker: _renew(store, beat, moment) for beat in workers}
+            news = {beat.worker: _renew(store, beat, moment, moment + lease) for beat, lease in leases}
             return BeatAnswer(news=news, paused=frozenset(store.paused))
 
     def held(self, worker: str) -> list[tuple[str, int]]:
@@ -201,7 +206,7 @@ class MemoryBackend(Backend):
             lost = [worker for worker in store.workers.values() if not worker.lives(moment)]
             for worker in sorted(lost, key=lambda worker: worker.lease_until):
                 worker.gone = True
-                for job in list(worker.held.values())[: limit - len(rescued)]:
+                for job in list(worker.held.values())[: max(0, limit - len(rescued))]:
                     reason = f"the lease of worker {worker.id} ran out"
                     rescued.append(store.settle(job, reason, moment, started=job.may_have_started()))
                 if not worker.held:
@@ -244,7 +249,7 @@ class MemoryBackend(Backend):
     def find(self, where: JobFilter, *, cursor: str | None = None, limit: int = 100) -> JobPage:
         """Walk along the index of the state."""
         with self._locked() as store:
-            return queries.find(store, where, cursor, limit)
+            return queries.find(store, where, cursor, limit) if limit > 0 else JobPage()
 
     def stats(self, level: StatsLevel = StatsLevel.CHEAP, *, now: Timestamp | None = None) -> Stats:
         """Return exact counts at either level: here they cost nothing."""
@@ -278,9 +283,11 @@ class MemoryBackend(Backend):
     ) -> AlterResult:
         """Change each job in turn under one hold of the lock."""
         self._check_batch(ids)
+        moves.check_action(action)
         with self._locked() as store:
             moment = _moment(now)
-            refusals = {job_id: moves.alter_job(store, job_id, action, expected, moment) for job_id in ids}
+            once = dict.fromkeys(ids)
+            refusals = {job_id: moves.alter_job(store, job_id, action, expected, moment) for job_id in once}
             return AlterResult(
                 changed=tuple(job_id for job_id, why in refusals.items() if why is None),
                 refused={job_id: why for job_id, why in refusals.items() if why is not None},
@@ -310,13 +317,13 @@ def _rotated(queues: list[str], request_no: int) -> list[str]:
     return queues[first:] + queues[:first]
 
 
-def _renew(store: MemoryStore, beat: WorkerBeat, now: Timestamp) -> WorkerNews:
+def _renew(store: MemoryStore, beat: WorkerBeat, now: Timestamp, until: Timestamp) -> WorkerNews:
     worker = store.workers.get(beat.worker)
     if worker is None and beat.first:
         worker = store.workers[beat.worker] = StoredWorker(beat.worker, now)
     if worker is None or worker.gone:
         return WorkerNews(lease_lost=True)
-    worker.lease_until = now + milliseconds(beat.lease_seconds)
+    worker.lease_until = until
     if beat.info is not None:
         worker.info = beat.info
     return WorkerNews(cancels=tuple((job.new.id, job.lease_no) for job in worker.cancels.values()))

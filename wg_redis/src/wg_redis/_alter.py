@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wg_core.job import JobState
+from wg_core.job import JobState, check_timestamp, milliseconds
 from wg_core.protocol import (
     Action,
     AlterResult,
@@ -15,12 +15,11 @@ from wg_core.protocol import (
     RescheduleJobs,
     Retention,
 )
-from wg_redis._records import milliseconds
 
 
 def arguments(action: Action, expected: frozenset[JobState] | None) -> tuple[str, str, str]:
     """Return the action's name, its argument and the expected states."""
-    return *_named(action), " ".join(expected or ())
+    return *_named(action), " ".join(JobState if expected is None else expected)
 
 
 def _named(action: Action) -> tuple[str, str]:
@@ -33,10 +32,10 @@ def _named(action: Action) -> tuple[str, str]:
             return "delete", ""
         case ReprioritiseJobs():
             return "reprioritise", str(action.priority)
-        case RescheduleJobs(run_at=None):
-            return "reschedule", f"+{milliseconds(action.delay_seconds)}"
+        case RescheduleJobs(run_at=int(run_at)):
+            return "reschedule", str(check_timestamp(run_at))
         case RescheduleJobs():
-            return "reschedule", str(action.run_at)
+            return "reschedule", f"+{milliseconds(action.delay_seconds)}"
 
 
 def result(ids: Sequence[str], refusals: Sequence[bytes]) -> AlterResult:

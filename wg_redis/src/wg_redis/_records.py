@@ -9,7 +9,7 @@ import msgspec
 
 from wg_core.errors import BackendRejectedError
 from wg_core.history import decode_history, encode_record
-from wg_core.job import JobRecord, JobState, NewJob, ReservedJob
+from wg_core.job import JobRecord, JobState, NewJob, ReservedJob, check_timestamp, milliseconds
 from wg_core.outcome import Ack, Bury, Cancel, Outcome, Progress, Release, Retry, Start
 from wg_core.protocol import WorkerBeat
 
@@ -46,11 +46,6 @@ _decode_head = msgspec.msgpack.Decoder(Head).decode
 _decode_run = msgspec.msgpack.Decoder(Run).decode
 
 
-def milliseconds(seconds: float) -> int:
-    """Return a duration in the unit of the scripts."""
-    return round(seconds * 1000)
-
-
 def pack(value: object) -> bytes:
     """Return msgpack; BackendRejectedError when it holds text that is no Unicode, or numbers over 64 bits."""
     try:
@@ -75,7 +70,7 @@ def pack_jobs(jobs: Iterable[NewJob]) -> bytes:
                 job.priority,
                 job.max_retries,
                 int(job.at_most_once),
-                job.run_at,
+                None if job.run_at is None else check_timestamp(job.run_at),
                 milliseconds(job.delay_seconds),
                 None if job.expires_in_seconds is None else milliseconds(job.expires_in_seconds),
             )

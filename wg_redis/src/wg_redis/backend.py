@@ -139,7 +139,7 @@ class RedisBackend(Backend):
     ) -> list[ReservedJob]:
         """Take from the front of each queue."""
         if queues is not None and not queues:
-            return []
+            limit = 0  # the script takes no list for every queue
         try:
             reply = self._change("reserve", _moment(now), worker, request_no, limit, *(queues or ()))
         except LeaseLostError as error:
@@ -179,11 +179,11 @@ class RedisBackend(Backend):
 
     def rescue(self, limit: int, *, rescuer: str | None = None, now: Timestamp | None = None) -> list[Rescued]:
         """Settle jobs of workers that are gone, those whose lease ended first before the others."""
-        return [_rescued(settled) for settled in self._change("rescue", _moment(now), limit, rescuer or "")]
+        return [_rescued(settled) for settled in self._change("rescue", _moment(now), max(0, limit), rescuer or "")]
 
     def promote(self, limit: int, *, now: Timestamp | None = None) -> Promoted:
         """Move what is due; at most 1,000 jobs a call."""
-        moved, next_due = self._change("promote", _moment(now), min(limit, self.max_batch))
+        moved, next_due = self._change("promote", _moment(now), min(max(0, limit), self.max_batch))
         return Promoted(moved=moved, next_due_seconds=None if next_due < 0 else next_due / 1000)
 
     # ------------------------------------------------------------------ waiting
@@ -204,7 +204,7 @@ class RedisBackend(Backend):
 
     def find(self, where: JobFilter, *, cursor: str | None = None, limit: int = 100) -> JobPage:
         """Read on in the index of the state; running jobs come by worker, then by id."""
-        return _inspect.find(self._server, where, cursor, limit)
+        return _inspect.find(self._server, where, cursor, limit) if limit > 0 else JobPage()
 
     def stats(self, level: StatsLevel = StatsLevel.CHEAP, *, now: Timestamp | None = None) -> Stats:
         """Read lengths, which are exact at either level; `exact` walks the other indexes to count them by queue."""
@@ -230,11 +230,12 @@ class RedisBackend(Backend):
     ) -> AlterResult:
         """Change jobs by id."""
         self._check_batch(ids)
-        return _alter.result(ids, self._change("alter", _moment(now), *_alter.arguments(action, expected), *ids))
+        once = list(dict.fromkeys(ids))
+        return _alter.result(once, self._change("alter", _moment(now), *_alter.arguments(action, expected), *once))
 
     def prune(self, policy: Retention, limit: int, *, now: Timestamp | None = None) -> int:
         """Remove what is too old, too many or expired; at most 1,000 jobs a call."""
-        removed = self._change("prune", _moment(now), min(limit, self.max_batch), *_alter.retention(policy))
+        removed = self._change("prune", _moment(now), min(max(0, limit), self.max_batch), *_alter.retention(policy))
         return int(removed)
 
     def pause(self, queue: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from sqlalchemy import Table
 
-from wg_core.job import JobState, Timestamp
+from wg_core.job import JobState, Timestamp, check_timestamp, milliseconds
 from wg_core.protocol import (
     Action,
     AlterResult,
@@ -18,7 +18,6 @@ from wg_core.protocol import (
     Retention,
 )
 from wg_core.sql.destinations import Destinations
-from wg_core.sql.enqueueing import milliseconds
 from wg_core.sql.flavor import Row
 from wg_core.sql.transaction import Transaction
 
@@ -32,6 +31,9 @@ _APPLIES_TO: dict[type[Action], tuple[JobState, ...]] = {
     RescheduleJobs: _WAITING,
 }
 
+_FRESH = {"attempt": 0, "crashes": 0, "snoozes": 0, "bounces": 0, "expires_at": None}
+"""What a requeue makes of a dead job."""
+
 
 def alter_jobs(
     tx: Transaction, ids: Sequence[str], action: Action, expected: frozenset[JobState] | None
@@ -41,6 +43,7 @@ def alter_jobs(
     for state in _APPLIES_TO[type(action)]:
         if expected is None or state in expected:
             change.apply(state)
+    change.send_taken()
     change.destinations.write(tx)
     return AlterResult(changed=change.changed(), refused=_reasons(tx, change.remaining())), change.destinations.wakes
 
@@ -61,6 +64,7 @@ class _Change:
         self._ids = ids
         self._action = action
         self._changed: set[str] = set()
+        self._taken: dict[str, tuple[Row, JobState]] = {}
 
     def changed(self) -> tuple[str, ...]:
         """Return the ids that were changed, in the order given."""
@@ -94,19 +98,21 @@ class _Change:
         tx = self._tx
         columns = tx.statements.tables.columns(table)
         rows = tx.take(tx.statements.take_ids(table), columns, ids=tx.ids(self.remaining()))
-        by_id = {row["id"]: row for row in rows}
-        for job_id in self.remaining():  # the order of the call is the order at the tail of ready
-            if job_id in by_id:
-                self._changed.add(job_id)
-                self._send(by_id[job_id], state)
+        self._taken.update((row["id"], (row, state)) for row in rows)
+        self._changed.update(row["id"] for row in rows)
+
+    def send_taken(self) -> None:
+        """Send the jobs that were taken on their way: the order of the call is the order at the tail of ready."""
+        for job_id in self._ids:
+            if job_id in self._taken:
+                self._send(*self._taken[job_id])
 
     def _send(self, row: Row, state: JobState) -> None:
         match self._action:
             case CancelJobs():
                 self.destinations.count(row["queue"], "cancelled")
             case RequeueJobs():
-                fresh = {"attempt": 0, "crashes": 0, "snoozes": 0, "bounces": 0} if state is JobState.DEAD else {}
-                self.destinations.make_ready({**row, **fresh})
+                self.destinations.make_ready({**row, **_FRESH} if state is JobState.DEAD else row)
             case RescheduleJobs() as action:
                 if self._when(action) > self._tx.now:
                     self.destinations.schedule(row, self._when(action))
@@ -114,7 +120,9 @@ class _Change:
                     self.destinations.make_ready(row)
 
     def _when(self, action: RescheduleJobs) -> Timestamp:
-        return action.run_at if action.run_at is not None else self._tx.now + milliseconds(action.delay_seconds)
+        if action.run_at is not None:
+            return check_timestamp(action.run_at)
+        return self._tx.now + milliseconds(action.delay_seconds)
 
 
 def prune_jobs(tx: Transaction, policy: Retention, limit: int) -> int:

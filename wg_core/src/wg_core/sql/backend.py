@@ -223,13 +223,13 @@ class SqlBackend(Backend):
     def rescue(self, limit: int, *, rescuer: str | None = None, now: Timestamp | None = None) -> list[Rescued]:
         """Give up workers whose lease is over, and settle some of their jobs."""
         with self._writing(now) as tx:
-            rescued, wakes = lifecycle.rescue_jobs(tx, limit, rescuer)
+            rescued, wakes = lifecycle.rescue_jobs(tx, max(0, limit), rescuer)
         return self._woken(rescued, wakes)
 
     def promote(self, limit: int, *, now: Timestamp | None = None) -> Promoted:
         """Move due jobs of both tables to ready."""
         with self._writing(now) as tx:
-            promoted = promoting.promote_due(tx, limit)
+            promoted = promoting.promote_due(tx, max(0, limit))
         return self._woken(promoted, promoted.moved > 0)
 
     def _woken(self, answer: _Answer, wakes: bool) -> _Answer:  # noqa: FBT001 - private, and it reads in order
@@ -262,7 +262,7 @@ class SqlBackend(Backend):
     def find(self, where: JobFilter, *, cursor: str | None = None, limit: int = 100) -> JobPage:
         """Page along the index of the state."""
         with self._reading() as tx:
-            return finding.find_records(tx, where, cursor, limit)
+            return finding.find_records(tx, where, cursor, limit) if limit > 0 else JobPage()
 
     def stats(self, level: StatsLevel = StatsLevel.CHEAP, *, now: Timestamp | None = None) -> Stats:
         """Count, to the cap or exactly."""
@@ -307,7 +307,7 @@ class SqlBackend(Backend):
     def prune(self, policy: Retention, limit: int, *, now: Timestamp | None = None) -> int:
         """Delete old dead jobs and end expired ones, the oldest first."""
         with self._writing(now) as tx:
-            return altering.prune_jobs(tx, policy, limit)
+            return altering.prune_jobs(tx, policy, max(0, limit))
 
     def pause(self, queue: str) -> None:
         """Mark the queue, and register it if nobody did."""

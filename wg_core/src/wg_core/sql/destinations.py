@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from wg_core.history import HISTORY_KEEP_BYTES, AttemptRecord, encode_record
+from wg_core.history import AttemptRecord, append_line, encode_record
 from wg_core.job import Timestamp
 from wg_core.sql.flavor import Row
 from wg_core.sql.tables import COUNTER_COLUMNS
@@ -80,6 +80,4 @@ class Destinations:
 
 def add_record(row: Row, record: AttemptRecord) -> None:
     """Append to the job's history; beyond `HISTORY_KEEP_BYTES` the oldest bytes go."""
-    line = encode_record(record)
-    history = (row["history"] or b"") + line
-    row["history"] = history[-max(HISTORY_KEEP_BYTES, len(line)) :]
+    row["history"] = append_line(row["history"], encode_record(record))

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Table
 
-from wg_core.job import NewJob, Timestamp
+from wg_core.job import NewJob, Timestamp, check_timestamp, milliseconds
 from wg_core.sql.tables import Tables
 from wg_core.sql.transaction import Transaction
 
@@ -15,14 +15,10 @@ NewRow = tuple[Any, ...]
 """The columns of `Statements.new_columns`, in their order."""
 
 
-def milliseconds(seconds: float) -> int:
-    """Return a duration in the unit of timestamps."""
-    return round(seconds * 1000)
-
-
 def new_row(tables: Tables, job: NewJob, now: Timestamp) -> tuple[Table, NewRow]:
     """Return the table that a new job goes to and its row there."""
-    due = job.run_at if job.run_at is not None else now + milliseconds(job.delay_seconds) if job.delay_seconds else now
+    delay = milliseconds(job.delay_seconds) if job.delay_seconds else 0
+    due = now + delay if job.run_at is None else check_timestamp(job.run_at)
     table, moment = (tables.scheduled, due) if due > now else (tables.jobs, now)
     expires = None if job.expires_in_seconds is None else now + milliseconds(job.expires_in_seconds)
     row = (

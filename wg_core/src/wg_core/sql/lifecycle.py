@@ -6,10 +6,9 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from wg_core.history import vanished
-from wg_core.job import JobState
+from wg_core.job import JobState, milliseconds
 from wg_core.protocol import BeatAnswer, Rescued, WorkerBeat, WorkerNews
 from wg_core.sql.destinations import Destinations, add_record
-from wg_core.sql.enqueueing import milliseconds
 from wg_core.sql.flavor import Row
 from wg_core.sql.transaction import Transaction
 

@@ -8,10 +8,10 @@ from collections.abc import Set as AbstractSet
 
 import msgspec
 
+from wg_core.job import milliseconds
 from wg_core.outcome import Ack, Applied, Bury, Cancel, CountsAs, Outcome, Progress, Release, Retry, Start
 from wg_core.sql.claiming import repeated_answer
 from wg_core.sql.destinations import Destinations, add_record
-from wg_core.sql.enqueueing import milliseconds
 from wg_core.sql.flavor import Row
 from wg_core.sql.transaction import Transaction
 
@@ -157,7 +157,7 @@ def _release(row: Row, outcome: Release, destinations: Destinations) -> None:
         row["snoozes"] += 1
     elif outcome.counts_as is CountsAs.BOUNCE:
         row["bounces"] += 1
-    if outcome.delay_seconds > 0:
-        destinations.schedule(row, destinations.now + milliseconds(outcome.delay_seconds))
+    if (delay := milliseconds(outcome.delay_seconds)) > 0:
+        destinations.schedule(row, destinations.now + delay)
     else:
         destinations.give_back(row)

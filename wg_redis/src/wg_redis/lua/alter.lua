@@ -8,8 +8,8 @@
 -- ARGV[2]   cancel, requeue, delete, reprioritise or reschedule
 -- ARGV[3]   reprioritise: the priority · reschedule: the time in milliseconds since the epoch, or '+' and a delay in
 --           milliseconds · else ''
--- ARGV[4]   the states that are expected, separated by spaces; '' for any
--- ARGV[5..] ids
+-- ARGV[4]   the states that are expected, separated by spaces
+-- ARGV[5..] ids, each once
 -- Returns per id '' when it was changed, else the state it is in, or 'no such job'.
 --
 -- Guarantee: one atomic step; a job that moved on meanwhile is refused.
@@ -46,6 +46,10 @@ local function leave(id, head, state)
   redis.call('ZREM', state == 'ready' and ready_key(head[QUEUE]) or ns .. INDEX_OF[state], id)
 end
 
+local function save_head(id, head)
+  redis.call('HSET', ns .. 'heads', id, cmsgpack.pack(head))
+end
+
 local function remove(id, head, state)
   leave(id, head, state)
   redis.call('ZREM', ns .. 'expiring', id)
@@ -70,7 +74,8 @@ end
 function change.requeue(id, head, run, state)
   if state == 'dead' then
     run[ATTEMPT], run[CRASHES], run[SNOOZES], run[BOUNCES] = 0, 0, 0, 0
-    watch_expiry(id, head)
+    head[EXPIRES_AT] = 0
+    save_head(id, head)
   end
   leave(id, head, state)
   stand_last(id, head, run, now)
@@ -82,13 +87,13 @@ function change.reprioritise(id, head, _, state, score)
     redis.call('ZADD', ready_key(head[QUEUE]), tonumber(score) + (head[PRIORITY] - priority) * BAND, id)
   end
   head[PRIORITY] = priority
-  redis.call('HSET', ns .. 'heads', id, cmsgpack.pack(head))
+  save_head(id, head)
 end
 
 function change.reschedule(id, head, run, state)
   local run_at = tonumber(argument)
   if string.sub(argument, 1, 1) == '+' then
-    run_at = now + run_at
+    run_at = now + tonumber(string.sub(argument, 2))
   end
   if run_at > now then
     leave(id, head, state)
@@ -108,7 +113,7 @@ for position = 5, #ARGV do
     local head, run = cmsgpack.unpack(packed_head), decode_run(redis.call('HGET', ns .. 'runs', id))
     local state, score = locate(id, head, run)
     refusal = state
-    if applies_to[action][state] and (ARGV[4] == '' or expected[state]) then
+    if applies_to[action][state] and expected[state] then
       change[action](id, head, run, state, score)
       refusal = ''
     end

@@ -52,13 +52,15 @@ for _, id in ipairs(redis.call('SMEMBERS', cancels)) do
   to_cancel[id] = true
 end
 
-local left, erased, lost = {}, {}, {}
+local left, erased, freed, lost = {}, {}, {}, {}
 
 local function head_of(id)
   return cmsgpack.unpack(redis.call('HGET', ns .. 'heads', id))
 end
 
+-- Of a job that somebody may reserve again.
 local function free_run_of(id)
+  freed[#freed + 1] = id
   local run = cmsgpack.unpack(redis.call('HGET', ns .. 'runs', id))
   run[WORKER] = ''
   return run
@@ -150,6 +152,7 @@ if next(to_cancel) then
   many('SREM', cancels, left)
 end
 erase(erased)
+many('HDEL', ns .. 'progress', freed)
 settle_up()
 redis.call('HSET', memory, 'report_no', request_no, 'report_lost', cmsgpack.pack(lost))
 return lost

@@ -39,6 +39,7 @@ from wg_core.testing.contract.at_most_once import *
 from wg_core.testing.contract.content import *
 from wg_core.testing.contract.counts import *
 from wg_core.testing.contract.dead_letters import *
+from wg_core.testing.contract.edges import *
 from wg_core.testing.contract.enqueue import *
 from wg_core.testing.contract.growth import *
 from wg_core.testing.contract.inspect_jobs import *

@@ -209,7 +209,7 @@ def _comparable(record: JobRecord) -> JobRecord:
         msgspec.structs.replace(attempt, error_message=None) if attempt.outcome == "crashed" else attempt
         for attempt in record.history
     )
-    return msgspec.structs.replace(record, history=history, progress=None)
+    return msgspec.structs.replace(record, history=history)
 
 
 def _counts(backend: Backend, now: int) -> object:

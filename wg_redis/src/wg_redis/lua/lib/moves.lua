@@ -48,7 +48,7 @@ end
 
 local function remember(id, line)
   local history = (redis.call('HGET', ns .. 'history', id) or '') .. line
-  redis.call('HSET', ns .. 'history', id, string.sub(history, -HISTORY_KEEP_BYTES))
+  redis.call('HSET', ns .. 'history', id, string.sub(history, -math.max(HISTORY_KEEP_BYTES, #line)))
 end
 
 -- To the dead letters, with the line that says why.

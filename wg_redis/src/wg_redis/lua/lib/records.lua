@@ -1,6 +1,6 @@
 -- The two small records of a job, both msgpack arrays, and the names of the keys that are not fixed.
 --
--- head, in {ns}:heads by id: what the producer said. Only a reprioritise changes it.
+-- head, in {ns}:heads by id: what the producer said. Only a reprioritise, or a requeue from dead, changes it.
 -- run, in {ns}:runs by id: what has happened since. Absent until the first reserve or promote.
 --   worker is '' while nobody holds the job; ready_at is 0 when it became ready as it was enqueued;
 --   score is its place in the ready queue, kept while it runs so that it can come back there.

@@ -26,6 +26,7 @@ local function settle(id, head, run, charged, reason, now)
     count('cancelled', head[QUEUE])
     return 'cancelled', 0
   end
+  redis.call('HDEL', ns .. 'progress', id)
   if not charged then
     run[ATTEMPT] = run[ATTEMPT] - 1
     give_back(id, head, run)

@@ -12,8 +12,8 @@ from typing import Any, ClassVar, Self
 from wg_backend_example.store import SCHEMA, SCHEMA_VERSION, Step, Store
 from wg_core.backend import Backend
 from wg_core.errors import BackendRejectedError, BackendUnavailableError, ConfigError, LeaseLostError
-from wg_core.history import HISTORY_KEEP_BYTES, AttemptRecord, encode_record, vanished
-from wg_core.job import EnqueueResult, JobState, NewJob, ReservedJob, Timestamp
+from wg_core.history import AttemptRecord, append_line, encode_record, vanished
+from wg_core.job import EnqueueResult, JobState, NewJob, ReservedJob, Timestamp, check_timestamp, milliseconds
 from wg_core.outcome import Ack, Applied, Bury, Cancel, CountsAs, Outcome, Progress, Release, Retry, Start
 from wg_core.protocol import BeatAnswer, Capability, Migration, Promoted, Rescued, WorkerBeat, WorkerNews
 
@@ -100,7 +100,7 @@ class ExampleBackend(Backend):
             order = _rotated(step, request_no) if queues is None else list(queues)
             if _is_new(request_no, holder["reserve_no"]):
                 step.run("UPDATE workers SET reserve_no = ? WHERE id = ?", request_no, worker)
-                _claim(step, order, limit, worker, request_no)
+                _claim(step, order, max(0, limit), worker, request_no)
             rows = step.rows("SELECT * FROM jobs WHERE worker = ? AND reserve_no = ?", worker, request_no)
             rows.sort(key=lambda row: (order.index(row["queue"]), -row["priority"], row["sequence"]))
             return [_reserved(row) for row in rows]
@@ -156,7 +156,7 @@ class ExampleBackend(Backend):
             rows = step.rows(
                 "SELECT jobs.* FROM workers JOIN jobs ON jobs.worker = workers.id WHERE workers.gone"
                 " ORDER BY workers.lease_until, jobs.sequence LIMIT ?",
-                limit,
+                max(0, limit),
             )
             rescued = [
                 _settle(step, row, f"the lease of worker {row['worker']} ran out", had_started=_may_have_started(row))
@@ -168,7 +168,9 @@ class ExampleBackend(Backend):
     def promote(self, limit: int, *, now: Timestamp | None = None) -> Promoted:
         """Give due jobs a new place at the tail of their queue."""
         with self._store.step(now) as step:
-            due = step.rows("SELECT id FROM jobs WHERE run_at <= ? ORDER BY run_at, sequence LIMIT ?", step.now, limit)
+            due = step.rows(
+                "SELECT id FROM jobs WHERE run_at <= ? ORDER BY run_at, sequence LIMIT ?", step.now, max(0, limit)
+            )
             for row in due:
                 step.run(
                     "UPDATE jobs SET state = 'ready', run_at = NULL, sequence = ? WHERE id = ?",
@@ -217,9 +219,9 @@ class ExampleBackend(Backend):
 
 
 def _insert(step: Step, job: NewJob) -> bool:
-    run_at = job.run_at if job.run_at is not None else step.now + _milliseconds(job.delay_seconds)
+    run_at = step.now + milliseconds(job.delay_seconds) if job.run_at is None else check_timestamp(job.run_at)
     state, run_at_or_none = ("scheduled", run_at) if run_at > step.now else ("ready", None)
-    expires_at = None if job.expires_in_seconds is None else step.now + _milliseconds(job.expires_in_seconds)
+    expires_at = None if job.expires_in_seconds is None else step.now + milliseconds(job.expires_in_seconds)
     step.run("INSERT INTO queues (name) VALUES (?) ON CONFLICT DO NOTHING", job.queue)
     changed = step.run(
         "INSERT INTO jobs (id, name, queue, body, state, priority, sequence, max_retries, at_most_once, enqueued_at,"
@@ -270,7 +272,7 @@ def _apply(step: Step, worker: str, outcome: Outcome) -> Applied:
         case Ack() | Cancel():
             changed = step.run(f"DELETE FROM jobs {_FENCE}", *fence)
         case Retry():
-            changed = _fail(step, fence, "retry", step.now + _milliseconds(outcome.delay_seconds), outcome.record)
+            changed = _fail(step, fence, "retry", step.now + milliseconds(outcome.delay_seconds), outcome.record)
         case Bury():
             changed = _fail(step, fence, "dead", None, outcome.record)
         case Release():
@@ -284,7 +286,7 @@ def _apply(step: Step, worker: str, outcome: Outcome) -> Applied:
 
 def _fail(step: Step, fence: tuple[str, str, int], state: str, run_at: int | None, record: AttemptRecord) -> int:
     row = step.row(f"SELECT history FROM jobs {_FENCE}", *fence)
-    history = _appended(row["history"] if row else b"", record)
+    history = append_line(row["history"] if row else b"", encode_record(record))
     return step.run(
         f"UPDATE jobs SET state = ?, run_at = ?, history = ?, {_ENDS_HOLD} {_FENCE}", state, run_at, history, *fence
     )
@@ -292,8 +294,8 @@ def _fail(step: Step, fence: tuple[str, str, int], state: str, run_at: int | Non
 
 def _release(step: Step, fence: tuple[str, str, int], outcome: Release) -> int:
     state, run_at = ("ready", None)
-    if outcome.delay_seconds > 0:
-        state, run_at = ("scheduled", step.now + _milliseconds(outcome.delay_seconds))
+    if (delay := milliseconds(outcome.delay_seconds)) > 0:
+        state, run_at = ("scheduled", step.now + delay)
     return step.run(
         "UPDATE jobs SET state = ?, run_at = ?, attempt = attempt - 1, snoozes = snoozes + ?, bounces = bounces + ?,"
         f" {_ENDS_HOLD} {_FENCE}",
@@ -303,7 +305,7 @@ def _release(step: Step, fence: tuple[str, str, int], outcome: Release) -> int:
 
 
 def _renew(step: Step, beat: WorkerBeat) -> bool:
-    until = step.now + _milliseconds(beat.lease_seconds)
+    until = step.now + milliseconds(beat.lease_seconds)
     if beat.first:
         step.run("INSERT INTO workers (id, lease_until) VALUES (?, ?) ON CONFLICT DO NOTHING", beat.worker, until)
     return step.run("UPDATE workers SET lease_until = ? WHERE id = ? AND NOT gone", until, beat.worker) == 1
@@ -336,7 +338,7 @@ def _charge(step: Step, row: Row, reason: str) -> JobState:
     )
     step.run(
         f"UPDATE jobs SET state = ?, crashes = crashes + 1, history = ?, {_ENDS_HOLD} WHERE id = ?",
-        *(state, _appended(row["history"], record), row["id"]),
+        *(state, append_line(row["history"], encode_record(record)), row["id"]),
     )
     return state
 
@@ -345,11 +347,3 @@ def _reserved(row: Row) -> ReservedJob:
     names = ("id", "name", "queue", "priority", "body", "attempt", "lease_no", "max_retries")
     counts = ("crashes", "snoozes", "bounces", "enqueued_at", "reserved_at")
     return ReservedJob(at_most_once=bool(row["at_most_once"]), **{name: row[name] for name in (*names, *counts)})
-
-
-def _appended(history: bytes, record: AttemptRecord) -> bytes:
-    return (history + encode_record(record))[-HISTORY_KEEP_BYTES:]
-
-
-def _milliseconds(seconds: float) -> int:
-    return round(seconds * 1000)
