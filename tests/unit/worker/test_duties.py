@@ -171,7 +171,7 @@ def test_a_shorter_delay_wakes_the_promoter_and_a_longer_one_does_not(store: Sto
     assert promoter._wakened.is_set()
 
 
-def make_rescuer(store: Store, lease_seconds: float = 30.0) -> Rescuer:
+def make_rescuer(store: Store, lease_seconds: float = 30.0, batch_size: int = 10) -> Rescuer:
     rescuing = store.lease("rescuer")
     return Rescuer(
         store.backend,
@@ -179,7 +179,7 @@ def make_rescuer(store: Store, lease_seconds: float = 30.0) -> Rescuer:
         lambda: rescuing.worker,
         interval_seconds=1.0,
         lease_seconds=lease_seconds,
-        batch_size=10,
+        batch_size=batch_size,
     )
 
 
@@ -188,6 +188,19 @@ def test_the_rescuer_brings_back_what_a_vanished_worker_held(store: Store, caplo
     store.let_lease_end("gone")
     eventually(lambda: make_rescuer(store).run_once() and store.state("one") is JobState.READY)
     assert f"job one work of vanished worker {held.lease.worker} is ready" in caplog.text
+
+
+def test_hundreds_of_rescued_jobs_are_no_hundreds_of_lines(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    store.put(id="last", max_retries=0, priority=-1)
+    for _ in range(40):
+        store.put()
+    store.lease("gone").reserve(None, 41)
+    store.let_lease_end("gone")
+    rescuer = make_rescuer(store, batch_size=100)
+    eventually(lambda: rescuer.run_once() and store.state("last") is JobState.DEAD)
+    assert len(caplog.messages) == 11
+    assert "job last work of vanished worker gone is dead" in caplog.messages[0]
+    assert caplog.messages[-1] == "31 more jobs of vanished workers were brought back"
 
 
 def test_a_rescuer_that_could_not_reach_the_store_waits_one_lease_first(store: Store, backend: FaultyBackend) -> None:
