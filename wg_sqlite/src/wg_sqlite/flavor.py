@@ -65,12 +65,6 @@ class SQLiteFlavor(Flavor):
         sums = {name: table.c[name] + statement.excluded[name] for name in added}
         return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=sums)
 
-    def insert_or_replace(self, table: Table, replaced: Sequence[str]) -> Insert:
-        """Return INSERT … ON CONFLICT DO UPDATE SET x = excluded.x."""
-        statement = insert(table)
-        new = {name: statement.excluded[name] for name in replaced}
-        return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=new)
-
     def store_new(self, tx: Transaction, table: Table, rows: Sequence[tuple[Any, ...]]) -> set[str]:
         """Look which ids are known, then insert the others: no other writer can come between."""
         ids = {row[0] for row in rows}

@@ -21,13 +21,14 @@ from wg_core.sql.options import Option, at_least, boolean, one_of, read_options,
 from wg_core.sql.prepared import Prepared, prepare
 from wg_core.sql.statements import CLAIMED, Statements
 from wg_core.sql.tables import Tables
-from wg_core.sql.transaction import Cursor, Transaction
+from wg_core.sql.transaction import ConflictError, Cursor, Transaction
 from wg_core.sql.waiting import Bell, PollingWaiter, Queues, Waiter
 
 __all__ = [
     "CLAIMED",
     "POOL_OPTIONS",
     "Bell",
+    "ConflictError",
     "Connections",
     "Cursor",
     "Flavor",

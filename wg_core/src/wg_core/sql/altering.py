@@ -22,6 +22,8 @@ from wg_core.sql.flavor import Row
 from wg_core.sql.transaction import Transaction
 
 _END_OF_TIME = 2**62
+_PASSES = 5
+"""How often jobs are looked for that moved on just before their state was looked at."""
 _WAITING = (JobState.SCHEDULED, JobState.READY, JobState.RETRY)
 _APPLIES_TO: dict[type[Action], tuple[JobState, ...]] = {
     CancelJobs: (*_WAITING, JobState.RUNNING),
@@ -40,12 +42,16 @@ def alter_jobs(
 ) -> tuple[AlterResult, bool]:
     """Change jobs by id, each only in a state the action applies to; tell also whether jobs became ready."""
     change = _Change(tx, list(dict.fromkeys(ids)), action)
-    for state in _APPLIES_TO[type(action)]:
-        if expected is None or state in expected:
+    states = [state for state in _APPLIES_TO[type(action)] if expected is None or state in expected]
+    for _ in range(_PASSES):
+        for state in states:
             change.apply(state)
+        refused = _reasons(tx, change.remaining())
+        if not any(reason in states for reason in refused.values()):
+            break
     change.send_taken()
     change.destinations.write(tx)
-    return AlterResult(changed=change.changed(), refused=_reasons(tx, change.remaining())), change.destinations.wakes
+    return AlterResult(changed=change.changed(), refused=refused), change.destinations.wakes
 
 
 def _reasons(tx: Transaction, ids: list[str]) -> dict[str, str]:

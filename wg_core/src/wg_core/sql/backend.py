@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, TypeVar
 
@@ -34,10 +35,14 @@ from wg_core.sql.connections import Connections
 from wg_core.sql.flavor import Flavor
 from wg_core.sql.statements import Statements
 from wg_core.sql.tables import Tables
-from wg_core.sql.transaction import Cursor, Transaction
+from wg_core.sql.transaction import ConflictError, Cursor, Transaction
 from wg_core.sql.waiting import Queues, Waiter
 
 _Answer = TypeVar("_Answer")
+
+_ATTEMPTS = 20
+_LONGEST_PAUSE = 0.02
+"""Seconds between two attempts at a transaction that others came in between, times the number of the attempt."""
 
 
 class SqlBackend(Backend):
@@ -111,12 +116,16 @@ class SqlBackend(Backend):
         with self._schema_watched(), self._connections.reading() as cursor:
             yield self._transaction(cursor, now)
 
-    @contextmanager
-    def _writing(self, now: Timestamp | None = None) -> Iterator[Transaction]:
+    def _write(self, work: Callable[[Transaction], _Answer], now: Timestamp | None = None) -> _Answer:
+        """Return the answer of `work` in a write transaction; it runs again when another one came in between."""
         if not self._schema_checked:
             self._check_schema()
-        with self._schema_watched(), self._connections.writing() as cursor:
-            yield self._transaction(cursor, now)
+
+        def attempt() -> _Answer:
+            with self._schema_watched(), self._connections.writing() as cursor:
+                return work(self._transaction(cursor, now))
+
+        return _repeated(attempt)
 
     @contextmanager
     def _schema_watched(self) -> Iterator[None]:
@@ -164,13 +173,16 @@ class SqlBackend(Backend):
         table, row = enqueueing.new_row(self._statements.tables, job, self._flavor.now() if now is None else now)
         text = self._statements.enqueue_one(table).text
         with self._schema_watched():
-            return {job.id} if self._connections.write_alone(text, row) else set()
+            return {job.id} if _repeated(lambda: self._connections.write_alone(text, row)) else set()
 
     def _enqueue_batch(self, jobs: Sequence[NewJob], now: Timestamp | None) -> set[str]:
         new_queues = {job.queue for job in jobs} - self._known_queues
-        with self._writing(now) as tx:
+
+        def store(tx: Transaction) -> set[str]:
             enqueueing.register_queues(tx, new_queues)
-            stored = enqueueing.store_jobs(tx, jobs)
+            return enqueueing.store_jobs(tx, jobs)
+
+        stored = self._write(store, now)
         self._known_queues |= new_queues  # only now: a transaction that failed has registered nothing
         return stored
 
@@ -191,21 +203,18 @@ class SqlBackend(Backend):
                 found = claiming.look(tx, queues, worker, request_no)
             if found is not None:
                 return found
-        with self._writing(now) as tx:
-            return claiming.reserve_jobs(tx, queues, limit, worker, request_no)
+        return self._write(lambda tx: claiming.reserve_jobs(tx, queues, limit, worker, request_no), now)
 
     def report(
         self, worker: str, outcomes: Sequence[Outcome], *, request_no: int, now: Timestamp | None = None
     ) -> list[Applied]:
         """Apply a batch, a few statements for each kind of outcome, and remember the answer."""
-        with self._writing(now) as tx:
-            answer, wakes = reporting.report_outcomes(tx, worker, outcomes, request_no)
+        answer, wakes = self._write(lambda tx: reporting.report_outcomes(tx, worker, outcomes, request_no), now)
         return self._woken(answer, wakes)
 
     def beat(self, workers: Sequence[WorkerBeat], *, now: Timestamp | None = None) -> BeatAnswer:
         """Renew the leases in one transaction."""
-        with self._writing(now) as tx:
-            return lifecycle.renew_leases(tx, workers)
+        return self._write(lambda tx: lifecycle.renew_leases(tx, workers), now)
 
     def held(self, worker: str) -> list[tuple[str, int]]:
         """Read what the worker holds."""
@@ -216,20 +225,17 @@ class SqlBackend(Backend):
         self, worker: str, started: Sequence[tuple[str, int]], reason: str, *, now: Timestamp | None = None
     ) -> list[Rescued]:
         """Settle all that the worker holds, and delete what is known of it."""
-        with self._writing(now) as tx:
-            rescued, wakes = lifecycle.retire_worker(tx, worker, started, reason)
+        rescued, wakes = self._write(lambda tx: lifecycle.retire_worker(tx, worker, started, reason), now)
         return self._woken(rescued, wakes)
 
     def rescue(self, limit: int, *, rescuer: str | None = None, now: Timestamp | None = None) -> list[Rescued]:
         """Give up workers whose lease is over, and settle some of their jobs."""
-        with self._writing(now) as tx:
-            rescued, wakes = lifecycle.rescue_jobs(tx, max(0, limit), rescuer)
+        rescued, wakes = self._write(lambda tx: lifecycle.rescue_jobs(tx, max(0, limit), rescuer), now)
         return self._woken(rescued, wakes)
 
     def promote(self, limit: int, *, now: Timestamp | None = None) -> Promoted:
         """Move due jobs of both tables to ready."""
-        with self._writing(now) as tx:
-            promoted = promoting.promote_due(tx, max(0, limit))
+        promoted = self._write(lambda tx: promoting.promote_due(tx, max(0, limit)), now)
         return self._woken(promoted, promoted.moved > 0)
 
     def _woken(self, answer: _Answer, wakes: bool) -> _Answer:  # noqa: FBT001 - private, and it reads in order
@@ -300,25 +306,25 @@ class SqlBackend(Backend):
     ) -> AlterResult:
         """Change jobs state by state in one transaction."""
         self._check_batch(ids)
-        with self._writing(now) as tx:
-            result, wakes = altering.alter_jobs(tx, ids, action, expected)
+        result, wakes = self._write(lambda tx: altering.alter_jobs(tx, ids, action, expected), now)
         return self._woken(result, wakes)
 
     def prune(self, policy: Retention, limit: int, *, now: Timestamp | None = None) -> int:
         """Delete old dead jobs and end expired ones, the oldest first."""
-        with self._writing(now) as tx:
-            return altering.prune_jobs(tx, policy, max(0, limit))
+        return self._write(lambda tx: altering.prune_jobs(tx, policy, max(0, limit)), now)
 
     def pause(self, queue: str) -> None:
         """Mark the queue, and register it if nobody did."""
-        with self._writing() as tx:
+
+        def mark(tx: Transaction) -> None:
             enqueueing.register_queues(tx, [queue])
             tx.run(tx.statements.set_paused(paused=True), queue=queue)
 
+        self._write(mark)
+
     def resume(self, queue: str) -> None:
         """Take the mark off and wake waiters."""
-        with self._writing() as tx:
-            tx.run(tx.statements.set_paused(paused=False), queue=queue)
+        self._write(lambda tx: tx.run(tx.statements.set_paused(paused=False), queue=queue))
         self._waiter.notify()
 
 
@@ -328,3 +334,13 @@ def _answers(jobs: Sequence[NewJob], stored: set[str]) -> list[EnqueueResult]:
         answers.append(EnqueueResult(job.id, job.id in stored))
         stored.discard(job.id)  # of equal ids in a batch the first was stored
     return answers
+
+
+def _repeated(attempt: Callable[[], _Answer]) -> _Answer:
+    """Return the answer of a transaction, run again after a short pause as long as others come in between."""
+    for number in range(1, _ATTEMPTS):
+        try:
+            return attempt()
+        except ConflictError:
+            threading.Event().wait(random.uniform(0, _LONGEST_PAUSE * number))  # noqa: S311 - spreads, keeps no secret
+    return attempt()

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
-from wg_core.errors import BackendRejectedError, LeaseLostError
+from wg_core.errors import LeaseLostError
 from wg_core.job import ReservedJob
 from wg_core.sql.destinations import Destinations
+from wg_core.sql.requests import LastRequest
 from wg_core.sql.statements import CLAIMED
 from wg_core.sql.transaction import Transaction
 
@@ -22,7 +21,7 @@ ClaimedRow = tuple[Any, ...]
 
 def look(tx: Transaction, queues: Sequence[str] | None, worker: str, request_no: int) -> list[ReservedJob] | None:
     """Return the answer of a reserve that has nothing to write, None when it has."""
-    before = _check_lease(tx, worker, request_no)
+    before = _last_request(tx, worker).repeated_answer(request_no)
     if before is not None:
         return _claimed_before(tx, worker, request_no, before)
     return None if busy_queues(tx, queues, request_no) else []
@@ -32,30 +31,22 @@ def reserve_jobs(
     tx: Transaction, queues: Sequence[str] | None, limit: int, worker: str, request_no: int
 ) -> list[ReservedJob]:
     """Move up to `limit` jobs to running, or answer a repeated request with what it reserved."""
-    before = _check_lease(tx, worker, request_no)
+    last = _last_request(tx, worker)
+    before = last.repeated_answer(request_no)
     if before is not None:
         return _claimed_before(tx, worker, request_no, before)
-    return _claim(tx, busy_queues(tx, queues, request_no), limit, worker, request_no)
+    claimed = _claim(tx, busy_queues(tx, queues, request_no), limit, worker, request_no)
+    if claimed:
+        last.remember(tx, request_no, list(dict.fromkeys(row[_QUEUE] for row in claimed)))
+    return [_reserved_job(row) for row in claimed]
 
 
-def _check_lease(tx: Transaction, worker: str, request_no: int) -> list[str] | None:
-    """Return the queues of the request's first answer when it is a repeated one, None when it is new.
-
-    Raises LeaseLostError without a live lease, BackendRejectedError for a request number that is over.
-    """
+def _last_request(tx: Transaction, worker: str) -> LastRequest:
+    """Return the worker's last reserve; its answer are the queues. Raises LeaseLostError without a live lease."""
     found = tx.row(tx.statements.lease, worker=worker, operation="reserve")
     if found is None or found[1] or found[0] <= tx.now:
         raise LeaseLostError(f"worker {worker!r} has no live lease", worker=worker)
-    return repeated_answer(found[2], found[3], request_no)
-
-
-def repeated_answer(last_no: int | None, answer: bytes | None, request_no: int) -> list[str] | None:
-    """Return the remembered answer of a repeated request, None for a new one; refuse one that is over."""
-    if last_no is None or request_no > last_no:
-        return None
-    if request_no < last_no:
-        raise BackendRejectedError(f"request number {request_no} is over: the last one was {last_no}")
-    return msgspec.json.decode(answer or b"[]", type=list[str])
+    return LastRequest(worker, "reserve", number=found[2], answer=found[3])
 
 
 def busy_queues(tx: Transaction, queues: Sequence[str] | None, request_no: int) -> list[str]:
@@ -69,7 +60,7 @@ def busy_queues(tx: Transaction, queues: Sequence[str] | None, request_no: int) 
     return [queue for queue in listed if queue in busy]
 
 
-def _claim(tx: Transaction, queues: Sequence[str], limit: int, worker: str, request_no: int) -> list[ReservedJob]:
+def _claim(tx: Transaction, queues: Sequence[str], limit: int, worker: str, request_no: int) -> list[ClaimedRow]:
     """Move up to `limit` jobs to running, in order; expired ones that stand in the way end."""
     claimed: list[ClaimedRow] = []
     ended = Destinations(tx.now)
@@ -85,9 +76,7 @@ def _claim(tx: Transaction, queues: Sequence[str], limit: int, worker: str, requ
             if window.removed < wanted:
                 break
     ended.write(tx)
-    if claimed:
-        _remember(tx, worker, request_no, [queue for queue in queues if any(row[_QUEUE] == queue for row in claimed)])
-    return [_reserved_job(row) for row in claimed]
+    return claimed
 
 
 def _claimed_before(tx: Transaction, worker: str, request_no: int, queues: Sequence[str]) -> list[ReservedJob]:
@@ -96,16 +85,6 @@ def _claimed_before(tx: Transaction, worker: str, request_no: int, queues: Seque
     place = {queue: number for number, queue in enumerate(queues)}
     rows.sort(key=lambda row: (place.get(row[_QUEUE], len(place)), row[_RANK], row[_SEQ]))
     return [_reserved_job(row) for row in rows]
-
-
-def _remember(tx: Transaction, worker: str, request_no: int, queues: list[str]) -> None:
-    tx.run(
-        tx.statements.remember,
-        worker=worker,
-        operation="reserve",
-        request_no=request_no,
-        answer=msgspec.json.encode(queues),
-    )
 
 
 def _reserved_job(row: ClaimedRow) -> ReservedJob:

@@ -80,11 +80,11 @@ class Flavor(ABC):
         """Return `column is in the list parameter`, for one parameter that holds a whole list."""
 
     def in_query(self, column: ColumnElement[Any], query: Select[Any]) -> ColumnElement[bool]:
-        """Return `column is in the rows of a query with a limit`, in a form that runs the query once."""
+        """Return `column is in the rows of a query`, in a form that runs the query, and takes its locks, once."""
         return column.in_(query)
 
     @abstractmethod
-    def list_value(self, values: Sequence[str]) -> Any:
+    def list_value(self, values: Sequence[Any]) -> Any:
         """Return the value of a list parameter as `in_list` expects it."""
 
     @abstractmethod
@@ -94,10 +94,6 @@ class Flavor(ABC):
     @abstractmethod
     def insert_or_add(self, table: Table, added: Sequence[str]) -> Insert:
         """Return an insert (to be given values or a select) that adds to the columns `added` when the key exists."""
-
-    @abstractmethod
-    def insert_or_replace(self, table: Table, replaced: Sequence[str]) -> Insert:
-        """Return an insert that overwrites the columns `replaced` when the key exists."""
 
     @abstractmethod
     def store_new(self, tx: Transaction, table: Table, rows: Sequence[tuple[Any, ...]]) -> set[str]:
@@ -124,6 +120,8 @@ class Flavor(ABC):
     @abstractmethod
     def sort_error(self, error: Exception, *, committing: bool) -> BackendError | None:
         """Return what a driver's error means; None when it is no driver's error and goes on as it is.
+
+        ConflictError for what may work when the transaction is run again: a deadlock, a serialization failure.
 
         `committing`: it came from COMMIT, so unless the driver says otherwise nobody knows whether it happened.
         """

@@ -15,7 +15,8 @@ from wg_core.sql.transaction import Transaction
 
 def renew_leases(tx: Transaction, beats: Sequence[WorkerBeat]) -> BeatAnswer:
     """Renew the leases of workers that are not gone, and bring the news."""
-    alive = {beat.worker for beat in beats if _renew(tx, beat)}
+    # In one order for everybody, so that no two transactions wait crosswise.
+    alive = {beat.worker for beat in sorted(beats, key=lambda beat: beat.worker) if _renew(tx, beat)}
     cancels: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
     for worker, job_id, lease_no in tx.rows(tx.statements.cancels, workers=tx.ids(alive)):
         cancels[worker].append((job_id, lease_no))
@@ -44,6 +45,8 @@ def retire_worker(
 ) -> tuple[list[Rescued], bool]:
     """Settle all that a dead worker holds and forget it; tell also whether jobs became ready."""
     begun = set(started)
+    # A reserve that the worker sent before it died may still be on its way: nobody would find its jobs any more.
+    tx.rows(tx.statements.lock_worker, worker=worker)
     running = tx.statements.tables.columns(tx.statements.tables.running)
     rows = tx.take(tx.statements.take_of_worker, running, worker=worker)
     rescued, wakes = _settle_all(

@@ -6,13 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 
-import msgspec
-
 from wg_core.job import milliseconds
 from wg_core.outcome import Ack, Applied, Bury, Cancel, CountsAs, Outcome, Progress, Release, Retry, Start
-from wg_core.sql.claiming import repeated_answer
 from wg_core.sql.destinations import Destinations, add_record
 from wg_core.sql.flavor import Row
+from wg_core.sql.requests import LastRequest
 from wg_core.sql.transaction import Transaction
 
 Numbered = tuple[int, Outcome]
@@ -26,7 +24,8 @@ def report_outcomes(
     known = tx.row(tx.statements.lease, worker=worker, operation="report")
     if known is None:  # forgotten, and a worker is forgotten only once it holds nothing
         return [Applied.LOST] * len(outcomes), False
-    lost = repeated_answer(known[2], known[3], request_no)
+    last = LastRequest(worker, "report", number=known[2], answer=known[3])
+    lost = last.repeated_answer(request_no)
     if lost is not None:
         return _answer(len(outcomes), {int(place) for place in lost}), False
     batch = _Batch(tx, worker)
@@ -35,13 +34,7 @@ def report_outcomes(
     batch.destinations.write(tx)
     applied = batch.applied
     missing = [place for place in range(len(outcomes)) if place not in applied]
-    tx.run(
-        tx.statements.remember,
-        worker=worker,
-        operation="report",
-        request_no=request_no,
-        answer=msgspec.json.encode([str(place) for place in missing]),
-    )
+    last.remember(tx, request_no, [str(place) for place in missing])
     return _answer(len(outcomes), set(missing)), batch.destinations.wakes
 
 

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from wg_core.errors import BackendUnavailableError
 from wg_core.job import Timestamp
 from wg_core.sql.prepared import Prepared
 
 if TYPE_CHECKING:
     from wg_core.sql.flavor import Flavor, Row
     from wg_core.sql.statements import Statements
+
+
+class ConflictError(BackendUnavailableError):
+    """Another transaction came in between (a deadlock, a lock waited for in vain): nothing happened, run it again.
+
+    `SqlBackend` does so by itself, and lets the error out only when it goes on.
+    """
 
 
 class Cursor(Protocol):

@@ -35,9 +35,9 @@ class Arrivals(StatementSet):
 
         def compose() -> ClauseElement:
             columns = self.new_columns(table)
-            new = select(*(bindparam(name).label(name) for name in columns)).subquery("new")
-            others = [other for other in self.tables.by_state.values() if other is not table]
-            unknown = [~exists().where(other.columns.id == new.c.id) for other in others]
+            new = select(*(_typed(table, name).label(name) for name in columns)).subquery("new")
+            # In its own table too: a conflict is not noticed where another transaction just moves the job away.
+            unknown = [~exists().where(known.columns.id == new.c.id) for known in self.tables.by_state.values()]
             numbered, values = self._with_new_seq(table, [new.c[name] for name in columns])
             source = select(*values).select_from(new).where(*unknown)
             names = [*numbered, *columns]
@@ -84,3 +84,8 @@ class Arrivals(StatementSet):
     ) -> tuple[tuple[str, ...], list[ColumnElement[Any]]]:
         new_seq = self.flavor.new_seq(self.tables) if table is self.tables.jobs else None
         return ((), values) if new_seq is None else (("seq",), [new_seq, *values])
+
+
+def _typed(table: Table, name: str) -> ColumnElement[Any]:
+    """Return a parameter for a column where nothing else tells its type to the database."""
+    return bindparam(name, type_=table.c[name].type)

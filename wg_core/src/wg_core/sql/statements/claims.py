@@ -8,12 +8,14 @@ from typing import Any
 from sqlalchemy import (
     ClauseElement,
     ColumnElement,
+    FromClause,
     Select,
     bindparam,
     delete,
     exists,
     insert,
     select,
+    update,
 )
 
 from wg_core.sql.prepared import Prepared
@@ -59,12 +61,25 @@ class Claims(StatementSet):
         )
 
     @cached_property
-    def remember(self) -> Prepared:
-        """Keep the last request number of one operation of a worker, and its answer."""
-        requests = self.tables.requests
+    def first_request(self) -> Prepared:
+        """Keep the first request of one operation of a worker, and its answer; changes nothing when there is one."""
         columns = ("worker", "operation", "request_no", "answer")
-        upsert = self.flavor.insert_or_replace(requests, ("request_no", "answer"))
-        return self.prepare(upsert.values({name: bindparam(name) for name in columns}))
+        insertion = self.flavor.insert_ignore(self.tables.requests)
+        return self.prepare(insertion.values({name: bindparam(name) for name in columns}))
+
+    @cached_property
+    def next_request(self) -> Prepared:
+        """Keep a request number and its answer in place of the last one; changes nothing when that is another."""
+        requests = self.tables.requests
+        return self.prepare(
+            update(requests)
+            .where(
+                requests.c.worker == bindparam("worker"),
+                requests.c.operation == bindparam("operation"),
+                requests.c.request_no == bindparam("last_no"),
+            )
+            .values(request_no=bindparam("new_no"), answer=bindparam("new_answer"))
+        )
 
     def busy_queues(self, *, listed: bool) -> Prepared:
         """Return the queues (of a list) that are not paused and hold a ready job."""
@@ -93,20 +108,29 @@ class Claims(StatementSet):
     def claim_window(self) -> Prepared:
         """Copy the jobs of the window that have not expired to running; answers `CLAIMED`."""
         jobs, running = self.tables.jobs, self.tables.running
+        names, source = self.claimed(jobs)
+        answer = [running.c[name] for name in CLAIMED]
+        return self.prepare(
+            insert(running)
+            .from_select(names, source.where(self.flavor.in_query(jobs.c.seq, self.window())), include_defaults=False)
+            .returning(*answer)
+        )
+
+    def claimed(self, source: FromClause) -> tuple[list[str], Select[Any]]:
+        """Return the columns of running, and a query for them over ready jobs that drops those that expired.
+
+        Parameters: worker, request_no, now. `source` has the columns of ready; compose claims from it.
+        """
         given: dict[str, ColumnElement[Any]] = {
             "worker": bindparam("worker"),
             "request_no": bindparam("request_no"),
             "reserved_at": bindparam("now"),
         }
-        raised = {"attempt": jobs.c.attempt + ONE, "lease_no": jobs.c.lease_no + ONE}
-        copied = {name: jobs.c[name] for name in (*JOB_COLUMNS, "seq", "ready_at")}
+        raised = {"attempt": source.c.attempt + ONE, "lease_no": source.c.lease_no + ONE}
+        copied = {name: source.c[name] for name in (*JOB_COLUMNS, "seq", "ready_at")}
         values: dict[str, ColumnElement[Any]] = {**copied, **raised, **given}
-        alive = jobs.c.expires_at.is_(None) | (jobs.c.expires_at > bindparam("now"))
-        source = select(*values.values()).where(self.flavor.in_query(jobs.c.seq, self.window()), alive)
-        answer = [running.c[name] for name in CLAIMED]
-        return self.prepare(
-            insert(running).from_select(list(values), source, include_defaults=False).returning(*answer)
-        )
+        alive = source.c.expires_at.is_(None) | (source.c.expires_at > bindparam("now"))
+        return list(values), select(*values.values()).where(alive)
 
     @cached_property
     def drop_window(self) -> Prepared:

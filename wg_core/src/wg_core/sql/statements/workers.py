@@ -64,10 +64,22 @@ class Workers(StatementSet):
 
     @cached_property
     def mark_gone(self) -> Prepared:
-        """Give up the workers whose lease is over."""
+        """Give up the workers whose lease is over; those that are just doing something are left for the next time."""
         workers = self.tables.workers
-        over = (workers.c.lease_until <= bindparam("now"), workers.c.gone == ZERO)
-        return self.prepare(update(workers).where(*over).values(gone=ONE))
+        candidate = workers.alias("candidate")
+        over = (
+            select(candidate.c.id)
+            .where(candidate.c.lease_until <= bindparam("now"), candidate.c.gone == ZERO)
+            .order_by(candidate.c.id)
+            .with_for_update(skip_locked=True)
+        )
+        return self.prepare(update(workers).where(self.flavor.in_query(workers.c.id, over)).values(gone=ONE))
+
+    @cached_property
+    def lock_worker(self) -> Prepared:
+        """Wait for what a worker is just doing, and keep it from doing more."""
+        workers = self.tables.workers
+        return self.prepare(select(workers.c.id).where(workers.c.id == bindparam("worker")).with_for_update())
 
     @cached_property
     def take_of_worker(self) -> Prepared:
@@ -92,21 +104,24 @@ class Workers(StatementSet):
 
     @cached_property
     def empty_handed(self) -> Prepared:
-        """Return the workers that were given up and hold nothing."""
+        """Return the workers that were given up and hold nothing, and lock them."""
         running, workers = self.tables.running, self.tables.workers
         holds_a_job = exists().where(running.c.worker == workers.c.id)
         over = (workers.c.lease_until <= bindparam("now"), workers.c.gone == ONE)
-        return self.prepare(select(workers.c.id).where(*over, ~holds_a_job))
+        idle = select(workers.c.id).where(*over, ~holds_a_job).order_by(workers.c.id)
+        return self.prepare(idle.with_for_update(skip_locked=True))
 
     @cached_property
     def forget_worker(self) -> tuple[Prepared, ...]:
         """Fold a worker's counters into those without a worker, and delete what is kept of it."""
         counters, requests, workers = self.tables.counters, self.tables.requests, self.tables.workers
         of_worker = counters.c.worker == bindparam("worker")
-        totals = [counters.c[name] for name in COUNTER_COLUMNS]
+        own = counters.alias("own")  # under another name than where it goes: MySQL would call the columns ambiguous
         fold = self.flavor.insert_or_add(counters, COUNTER_COLUMNS).from_select(
             ["queue", "worker", *COUNTER_COLUMNS],
-            select(counters.c.queue, literal_column("''"), *totals).where(of_worker),
+            select(own.c.queue, literal_column("''"), *(own.c[name] for name in COUNTER_COLUMNS)).where(
+                own.c.worker == bindparam("worker")
+            ),
             include_defaults=False,
         )
         return (
