@@ -183,6 +183,39 @@ def test_no_password_shows_on_the_command_line_or_in_the_environment_of_a_worker
     assert "s3cr3t" not in supervised.output
 
 
+@pytest.mark.parametrize("burst", [True, False])
+def test_a_thread_of_the_users_that_outlives_the_worker_is_cut_off_and_no_failure(
+    store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, burst: bool
+) -> None:
+    """In burst the process must not be replaced for it: the next one would be kept the same way, and so on."""
+    monkeypatch.setattr("wg_core._children.STOP_MARGIN_SECONDS", 0.2)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clinging.py").write_text("import threading\nthreading.Thread(target=threading.Event().wait).start()\n")
+    events: list[WorkerEvent] = []
+    is_ready = threading.Event()
+
+    def on_event(event: WorkerEvent) -> None:
+        events.append(event)
+        if event.kind == "ready":
+            is_ready.set()
+
+    settings = WorkerSettings(burst=burst)
+    supervisor = Supervisor(store_url, namespace="wg", settings=settings, modules=["clinging"], on_event=on_event)
+    codes: list[int] = []
+    thread = threading.Thread(target=lambda: codes.append(supervisor.run()))
+    thread.start()
+    assert is_ready.wait(60)
+    if not burst:
+        supervisor.stop()
+    thread.join(20)
+    supervisor.stop()
+    thread.join(60)
+    assert codes == [0]
+    assert [event.kind for event in events].count("started") == 1
+    (end,) = [event.detail for event in events if event.kind == "ended"]
+    assert "it did not exit in time" in end
+
+
 def test_a_supervisor_in_a_thread_is_stopped_by_a_call(redis_url: str) -> None:
     is_ready = threading.Event()
 

@@ -35,7 +35,7 @@ def test_every_message_arrives_as_it_was_sent(ends: tuple[Channel, Channel]) -> 
         Ready(),
         ImportFailed(line="cannot import 'shop'\nat all"),
         ReplaceMe(reason="stuck"),
-        Bye(idle=True),
+        Bye(idle=True, exit_code=0),
     ]
     for message in messages:
         ends[0].send(message)
@@ -48,9 +48,9 @@ def test_nothing_has_come_is_no_end(ends: tuple[Channel, Channel]) -> None:
 
 
 def test_the_last_words_are_heard_before_the_end(ends: tuple[Channel, Channel]) -> None:
-    ends[0].send(Bye(idle=True))
+    ends[0].send(Bye(idle=True, exit_code=0))
     ends[0].close()
-    assert ends[1].receive() == [Bye(idle=True)]
+    assert ends[1].receive() == [Bye(idle=True, exit_code=0)]
     assert ends[1].is_closed
 
 

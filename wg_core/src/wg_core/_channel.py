@@ -65,6 +65,7 @@ class Bye(msgspec.Struct, frozen=True, kw_only=True, tag="bye"):
     """From a worker process: the pool has ended, the process will exit. `idle`: there was nothing left to do."""
 
     idle: bool
+    exit_code: int
 
 
 ToWorker: TypeAlias = Setup | News | Stop

@@ -41,6 +41,8 @@ class Child:
     """Another child has its seat; it only waits for its handlers to finish."""
     was_cut_off: bool = False
     """It was killed because the supervisor stops, not for anything it did."""
+    said_exit_code: int | None = None
+    """How its worker ended, if it said goodbye: what keeps or ends the process after that is not the worker."""
     has_ended: bool = False
     """Its last message or its end was seen: no more beats."""
     leave_by: float | None = None
@@ -58,6 +60,11 @@ class Child:
     def pid(self) -> int:
         """Its process id."""
         return self.process.pid
+
+    @property
+    def exit_code(self) -> int:
+        """How its worker ended, or else its process, which must have been waited for."""
+        return self.process.returncode if self.said_exit_code is None else self.said_exit_code
 
     def kill(self, cause: str) -> None:
         """End it with SIGKILL, remembering why; the first cause counts."""

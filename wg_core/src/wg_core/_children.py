@@ -144,8 +144,8 @@ class Children:
                 self._replace(child, reason)
             case ImportFailed(line=line):
                 self._import_failed(child, line)
-            case Bye(idle=idle):
-                child.is_idle = idle
+            case Bye(idle=idle, exit_code=exit_code):
+                child.is_idle, child.said_exit_code = idle, exit_code
                 child.has_ended = True
                 self._give(child, STOP_MARGIN_SECONDS)  # only a thread of the user's can still keep it
             case _:
@@ -230,7 +230,7 @@ class Children:
 
     def _vacate(self, child: Child) -> None:
         """Decide who sits next where the child sat."""
-        code = child.process.returncode
+        code = child.exit_code
         if self.is_stopping and code != 0 and child.is_ready and not child.is_leaving:
             self.was_forced = True
         for seat in self._seats:

@@ -80,10 +80,11 @@ class WorkerProcess:
             pool.start()
             while not self._runtime.ended.is_set():
                 self._turn(selector)
-        self._channel.send(Bye(idle=not self._is_stopping))
+        exit_code = 1 if self._runtime.failure else self._runtime.exit_code
+        self._channel.send(Bye(idle=not self._is_stopping, exit_code=exit_code))
         if self._is_orphan:
             self._sign_off()
-        return 1 if self._runtime.failure else self._runtime.exit_code
+        return exit_code
 
     def _live(self) -> None:
         """Run the worker. In a thread of its own."""
