@@ -315,6 +315,19 @@ def test_a_key_that_was_overwritten_is_named_as_such(open_redis: OpenRedis, own_
         backend.enqueue([new_job()])
 
 
+def test_a_queue_whose_key_is_taken_takes_no_job_and_nothing_of_its_batch(
+    open_redis: OpenRedis, own_server: RedisServer
+) -> None:
+    backend = open_redis(own_server.url, "shop")
+    own_server.command("SET", "{shop}:jobs:mail", "mine")
+    jobs = [new_job("a"), new_job("b", queue="mail")]
+    with pytest.raises(SchemaError, match="was not made by wg"):
+        backend.enqueue(jobs)
+    assert backend.get(["a", "b"]) == []
+    own_server.command("DEL", "{shop}:jobs:mail")
+    assert [answer.stored for answer in backend.enqueue(jobs)] == [True, True]
+
+
 def test_text_that_is_no_unicode_is_refused_for_good(backend: RedisBackend) -> None:
     with pytest.raises(BackendRejectedError, match="cannot be stored"):
         backend.enqueue([new_job(queue="\ud800")])

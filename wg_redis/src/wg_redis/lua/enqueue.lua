@@ -59,6 +59,9 @@ for order, position in ipairs(fresh) do
   end
 end
 
+for queue in pairs(ready) do
+  redis.call('ZCARD', ready_key(queue)) -- a key of somebody else fails here, before anything is written
+end
 many('HSET', ns .. 'heads', heads)
 many('HSET', ns .. 'bodies', bodies)
 many('ZADD', ns .. 'schedule', schedule)

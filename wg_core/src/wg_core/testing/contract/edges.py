@@ -26,6 +26,7 @@ from wg_core.protocol import (
     RescheduleJobs,
     Retention,
     WorkerBeat,
+    WorkerNews,
 )
 from wg_core.testing.clock import Clock
 from wg_core.testing.contract._actors import (
@@ -294,6 +295,33 @@ def test_the_newest_record_is_kept_whole_however_large(put: Producer, worker: Wo
     huge = AttemptRecord(attempt=1, outcome="dead", worker=worker.id, traceback="ü" * HISTORY_KEEP_BYTES)
     worker.applied(Bury(id=job.id, lease_no=job.lease_no, record=huge))
     assert record_of(backend, "a").history == (huge,)
+
+
+# ---------------------------------------------------------------------- a clock that is set back
+
+
+def test_a_clock_that_is_set_back_stops_nothing_and_takes_nobody_for_dead(
+    put: Producer, worker: Worker, backend: Backend, clock: Clock
+) -> None:
+    put("a", "b", "c")
+    a, b = worker.reserve(2)
+    clock.advance(-3_600.0)
+    assert worker.beat() == WorkerNews()
+    assert backend.rescue(10, now=clock.now) == []
+    worker.ack(a)
+    worker.retry(b, delay_seconds=1.0)
+    put("d")
+    assert worker.reserve_ids() == ["c", "d"]
+    clock.advance(1.0)
+    assert backend.promote(10, now=clock.now).moved == 1
+    worker.take("b")
+
+
+@requires(Capability.INSPECT)
+def test_ages_are_not_negative_after_the_clock_was_set_back(put: Producer, backend: Backend, clock: Clock) -> None:
+    put("a")
+    clock.advance(-3_600.0)
+    assert queue_stats(backend, clock).oldest_ready_seconds == 0.0
 
 
 # ---------------------------------------------------------------------- batches of everything
