@@ -122,6 +122,7 @@ def test_a_worker_whose_lease_was_lost_is_replaced_under_a_new_id(
     wait_for(lambda: not is_alive(first["pid"]), "the old process gone")
     assert backend.get([job_id])[0].state is JobState.RUNNING, "the stale outcome was accepted"
     assert [worker.id for worker in backend.workers()] != [old.id]
+    wait_for(lambda: supervised.events("ended"), "its end seen by the supervisor")
     kinds = [event["kind"] for event in supervised.events("started", "ended")]
     assert kinds == ["started", "started", "ended"], "its replacement waited for it"
     (tmp_path / "gate").touch()
