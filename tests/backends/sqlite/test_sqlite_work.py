@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,19 @@ def test_no_call_costs_more_when_fifteen_times_as_many_jobs_are_there(
     grown = {name: (few[name], many[name]) for name in few if many[name] > SPREAD * few[name] + 100}
     assert grown.keys() <= CAPPED, grown
     assert many["stats"] < 10 * 5 * COUNT_CAP
+
+
+def test_a_read_that_somebody_left_open_makes_no_call_costlier(
+    open_sqlite: OpenSQLite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for name in ("quiet", "with-a-reader"):
+        url = f"sqlite:{tmp_path / name}.db"
+        fill(open_sqlite(url), FEW)
+        counted = open_sqlite(url)
+        with closing(sqlite3.connect(tmp_path / f"{name}.db", isolation_level=None)) as reader:
+            if name == "with-a-reader":
+                reader.execute("BEGIN")
+                reader.execute("SELECT count(*) FROM wg_jobs").fetchall()
+            found.append(costs(counted, Steps(counted, monkeypatch).of))
+    assert found[0] == found[1]
