@@ -49,6 +49,10 @@ class Log:
         """Return every id whose enqueue returned."""
         return {job_id for entry in self.of("enqueued") for job_id in entry["ids"]}
 
+    def uncertain(self) -> set[str]:
+        """Return every id that may have been stored, and was not sent again."""
+        return {job_id for entry in self.of("uncertain") for job_id in entry["ids"]}
+
 
 @dataclass
 class Tree:

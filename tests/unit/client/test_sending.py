@@ -320,6 +320,15 @@ def test_after_an_ambiguous_try_nothing_happened_is_never_claimed(client: Client
     assert len(ready(store)) == 1
 
 
+def test_an_at_most_once_job_is_not_sent_again_when_it_may_have_arrived(client: Client, store: FaultyBackend) -> None:
+    store.unavailable("enqueue")
+    store.lose_answer("enqueue")
+    with pytest.raises(AmbiguousResultError):
+        client.enqueue_named("x", options=JobOptions(queue="mail", at_most_once=True))
+    assert store.calls["enqueue"] == 2, "repeated while nothing had happened, and not after that"
+    assert len(ready(store)) == 1
+
+
 def test_a_refusal_is_not_repeated() -> None:
     class Refusing(MemoryBackend):
         calls = 0

@@ -36,15 +36,20 @@ def send(backend: Backend, jobs: Sequence[NewJob], *, timeout_seconds: float) ->
 
     Raises the error of the last try; AmbiguousResultError also when only an earlier one was ambiguous, because
     then "nothing happened" is true of the last try alone.
+
+    A batch with an at-most-once job is not repeated after an ambiguous try: the first may have arrived, run and ended
+    without a record, and the second would run it again.
     """
     deadline = time.monotonic() + timeout_seconds
     may_be_stored = False
+    may_run_twice = not any(job.at_most_once for job in jobs)
     for pause_seconds in _pauses():
         try:
             return backend.enqueue(jobs)
         except (AmbiguousResultError, BackendUnavailableError) as error:
             may_be_stored = may_be_stored or isinstance(error, AmbiguousResultError)
-            if time.monotonic() + pause_seconds >= deadline:
+            is_last = may_be_stored and not may_run_twice
+            if is_last or time.monotonic() + pause_seconds >= deadline:
                 raise _final(error, may_be_stored=may_be_stored) from error
         threading.Event().wait(pause_seconds)
     raise AssertionError("the pauses never end")
