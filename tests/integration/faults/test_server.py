@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -55,12 +56,16 @@ def run_under_load(
 
 @pytest.mark.timeout(240)
 def test_redis_is_killed_and_restarted_under_load(
-    server: RedisServer, log: Log, start_tree: Callable[..., Tree]
+    server: RedisServer, log: Log, start_tree: Callable[..., Tree], tmp_path: Path
 ) -> None:
+    def noticed() -> int:
+        return (tmp_path / "worker.log").read_text().count("the store does not answer")
+
     def strike() -> None:
-        for _ in range(3):
+        for _ in range(8):
+            before = noticed()
             server.kill()
-            wait_for(lambda: log.of("enqueue failed"), "a producer that noticed")
+            wait_for(lambda before=before: noticed() > before, "a worker that noticed")
             server.restart()
             before = len(log.of("ended"))
             wait_for(lambda before=before: len(log.of("ended")) > before, "workers going on by themselves")
