@@ -24,6 +24,7 @@ from wg_core.context import CurrentJob, enter_job
 from wg_core.envelope import Envelope, NewerEnvelopeError, decode_envelope
 from wg_core.errors import JobTimeout, PayloadError, UnknownJobError, WgError
 from wg_core.outcome import (
+    Ack,
     Applied,
     Bury,
     Cancel,
@@ -47,6 +48,23 @@ ANSWER_LOOK_SECONDS = 0.5
 """How often a thread that waits for the answer to a Start looks whether the worker stops."""
 
 
+class _Process:
+    """The process this is; the kernel is asked once and after each fork, not once a job."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+
+    def has_forked(self) -> None:
+        """This is the child of a fork."""
+        self.pid = os.getpid()
+
+
+_process = _Process()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_process.has_forked)
+
+
 class Crew:
     """What all executors of a pool share; set once."""
 
@@ -68,12 +86,12 @@ class Executor:
     def __init__(self, slot: Slot, crew: Crew) -> None:
         self.slot = slot
         self._crew = crew
-        self._pid = os.getpid()
+        self._pid = _process.pid
         self._thread: threading.Thread | None = None  # made at the start: one made before a fork is spoilt by it
 
     def start(self) -> None:
         """Start the thread; once."""
-        self._pid = os.getpid()
+        self._pid = _process.pid
         self._thread = threading.Thread(target=self._live, name=f"wg-executor-{self.slot.index}", daemon=True)
         self._thread.start()
 
@@ -156,17 +174,18 @@ class Executor:
         crew.board.started(slot.index, job.id, job.lease_no, deadline)
         guard_until = math.inf if deadline is None else deadline
         error = slot.guard(held, guard_until, Context().run, _call, crew.timeouts, current, handler, envelope.args)
-        if os.getpid() != self._pid:
+        if _process.pid != self._pid:
             os._exit(0)  # the handler forked and this is the child: it must not go on as a second worker
         if slot.is_given_up:  # somebody else reports the job; the board shows it until the process is gone
             _log.warning("%s: its handler ended after it was given up; what it returned does not count", held)
             return None
         crew.board.ended(slot.index)
+        if error is None:  # what `decide` would say, without the times and the chance that only failures need
+            return None if held.lease.lost else Ack(id=job.id, lease_no=job.lease_no)
         outcome = decide(job, error, _ending(held, started, envelope, _step(slot, error)), chance=draw())
-        if error is not None:
-            _log_failure(held, error, outcome)
-            # It refers to this frame and back: a cycle that would keep alive whatever the handler used.
-            error.__traceback__ = None
+        _log_failure(held, error, outcome)
+        # It refers to this frame and back: a cycle that would keep alive whatever the handler used.
+        error.__traceback__ = None
         return outcome
 
 
@@ -178,8 +197,8 @@ def _call(timeouts: Timeouts, current: CurrentJob, handler: JobFunction[..., Any
     handler.run(args)
 
 
-def _step(slot: Slot, error: BaseException | None) -> TimeoutStep | None:
-    if error is not None and slot.has_raised:
+def _step(slot: Slot, error: BaseException) -> TimeoutStep | None:
+    if slot.has_raised:
         return TimeoutStep.RAISED
     return TimeoutStep.COOPERATIVE if isinstance(error, JobTimeout) else None
 
