@@ -133,10 +133,12 @@ class Store:
         return self._connection
 
     def _version(self, connection: sqlite3.Connection) -> int | None:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        # One statement, so that nobody makes the tables between two looks.
+        query = "SELECT user_version, EXISTS (SELECT 1 FROM sqlite_master) FROM pragma_user_version"
+        version, has_tables = connection.execute(query).fetchone()
         if version == SCHEMA_VERSION:
             return SCHEMA_VERSION
-        if version or connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+        if version or has_tables:
             raise SchemaError(f"{self._path} has schema version {version}, this backend knows {SCHEMA_VERSION}")
         return None
 
