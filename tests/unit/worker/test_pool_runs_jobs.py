@@ -190,6 +190,19 @@ def test_a_job_without_a_handler_is_left_to_other_workers(
     assert f"job {job_id} unheard_of [mail] attempt 1/4: no handler named 'unheard_of'" in caplog.text
 
 
+def test_a_backlog_that_cannot_run_here_is_one_line_in_the_log_for_each_name(
+    store: Store, make_pool: MakePool, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(30):
+        store.put("unknown")
+        store.put("strange")
+    with make_pool():
+        eventually(lambda: len(store.jobs(JobState.SCHEDULED)) == 60)
+    warnings = [record.getMessage() for record in caplog.records if "no handler named" in record.getMessage()]
+    assert len(warnings) == 2
+    assert {"unknown" in line for line in warnings} == {True, False}
+
+
 def test_a_job_that_nobody_can_run_ends_in_the_dead_letters_with_the_reason(store: Store, make_pool: MakePool) -> None:
     job_id = store.put("unheard_of")
     with make_pool(handler(_work, name="work")):

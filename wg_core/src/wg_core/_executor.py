@@ -48,6 +48,13 @@ ANSWER_LOOK_SECONDS = 0.5
 """How often a thread that waits for the answer to a Start looks whether the worker stops."""
 
 
+TELL_AGAIN_SECONDS = 60.0
+"""How often the log says of one job name that its jobs cannot run here."""
+
+MOST_TOLD = 1_000
+"""So many names are remembered for that."""
+
+
 class _Process:
     """The process this is; the kernel is asked once and after each fork, not once a job."""
 
@@ -78,6 +85,17 @@ class Crew:
         self.board = board
         self.stopping = threading.Event()
         """No handler may begin any more."""
+        self._told: dict[str, float] = {}
+
+    def is_news(self, name: str) -> bool:
+        """Whether nobody was told for a minute that jobs of this name cannot run here; from now on they were."""
+        now = time.monotonic()
+        if now < self._told.get(name, -math.inf) + TELL_AGAIN_SECONDS:
+            return False
+        if len(self._told) >= MOST_TOLD:
+            self._told.clear()
+        self._told[name] = now
+        return True
 
 
 class Executor:
@@ -140,7 +158,7 @@ class Executor:
         try:
             envelope, handler = self._find_handler(held)
         except (NewerEnvelopeError, UnknownJobError) as error:
-            return _bounce(held, error)
+            return self._bounce(held, error)
         except PayloadError as error:
             return _bury(held, error)
         if held.must_announce:
@@ -155,6 +173,16 @@ class Executor:
         if handler is None:
             raise UnknownJobError(f"no handler named {held.job.name!r} in this worker")
         return envelope, handler
+
+    def _bounce(self, held: HeldJob, error: WgError) -> Outcome:
+        """Leave a job that this worker cannot run to others, a bounded number of times (rolling deploys)."""
+        job = held.job
+        if job.bounces >= MOST_BOUNCES:
+            return _bury(held, UnknownJobError(f"{error}; given back {job.bounces} times, and no worker could run it"))
+        delay = bounce_delay(job.bounces, draw())
+        level = logging.WARNING if self._crew.is_news(job.name) else logging.DEBUG  # thousands may be waiting
+        _log.log(level, "%s: %s; given back for another worker, next try in %.1f s", held, error, delay)
+        return Release(id=job.id, lease_no=job.lease_no, delay_seconds=delay, counts_as=CountsAs.BOUNCE)
 
     def _announce(self, held: HeldJob) -> Applied | None:
         """Report the Start and wait for the answer, however long the store is away; None when the worker stops."""
@@ -241,16 +269,6 @@ def _not_begun(held: HeldJob) -> Outcome:
     if held.cancelled:
         return Cancel(id=job.id, lease_no=job.lease_no)
     return Release(id=job.id, lease_no=job.lease_no)
-
-
-def _bounce(held: HeldJob, error: WgError) -> Outcome:
-    """Leave a job that this worker cannot run to others, a bounded number of times (rolling deploys)."""
-    job = held.job
-    if job.bounces >= MOST_BOUNCES:
-        return _bury(held, UnknownJobError(f"{error}; given back {job.bounces} times, and no worker could run it"))
-    delay = bounce_delay(job.bounces, draw())
-    _log.warning("%s: %s; given back for another worker, next try in %.1f s", held, error, delay)
-    return Release(id=job.id, lease_no=job.lease_no, delay_seconds=delay, counts_as=CountsAs.BOUNCE)
 
 
 def _bury(held: HeldJob, error: WgError) -> Outcome:
