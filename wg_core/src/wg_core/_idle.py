@@ -8,7 +8,7 @@ from wg_core._fetcher import Fetcher
 from wg_core._store_watch import StoreWatch
 from wg_core.backend import Backend
 from wg_core.errors import BackendError
-from wg_core.protocol import Capability, QueueStats, StatsLevel
+from wg_core.protocol import Capability, QueueStats, Stats, StatsLevel
 
 PROMOTE_LIMIT = 100
 
@@ -56,19 +56,19 @@ class IdleCheck:
     def _has_no_work(self) -> bool:
         if Capability.INSPECT not in self._backend.capabilities:
             return self._is_answered_empty()
-        cheap = self._ours(StatsLevel.CHEAP)  # counting millions of jobs, only to hear that there are some, is dear
-        ready = sum(queue.ready for queue in cheap)
-        if ready:
+        stats = self._backend.stats(StatsLevel.CHEAP)
+        ready = sum(queue.ready for queue in self._ours(stats))
+        if ready or not stats.running:
             self.found = f"{ready} jobs are ready"
-            return False
-        exact = self._ours(StatsLevel.EXACT)
+            return not ready
+        # Only an exact answer says whose the running jobs are; it may count millions that are scheduled.
+        exact = self._ours(self._backend.stats(StatsLevel.EXACT))
         ready = sum(queue.ready for queue in exact)
         running = sum(queue.running or 0 for queue in exact)
         self.found = f"{ready} jobs are ready and {running} are running"
         return not ready and not running
 
-    def _ours(self, level: StatsLevel) -> list[QueueStats]:
-        stats = self._backend.stats(level)
+    def _ours(self, stats: Stats) -> list[QueueStats]:
         names = stats.queues if self._queues is None else [name for name in self._queues if name in stats.queues]
         return [stats.queues[name] for name in names if not stats.queues[name].paused]
 
