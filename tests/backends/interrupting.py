@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
@@ -46,9 +47,15 @@ def in_a_thread(call: Callable[[], object]) -> None:
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(PATIENCE_SECONDS)
-    assert not thread.is_alive(), "the call hangs"
+    assert not thread.is_alive(), f"the call hangs:\n{where(thread)}"
     for error in errors:
         raise error
+
+
+def where(thread: threading.Thread) -> str:
+    """Return what a thread is doing."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    return "".join(traceback.format_stack(frame)) if frame else "nowhere"
 
 
 class Tracer:
