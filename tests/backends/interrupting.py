@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import linecache
+import ast
+import functools
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -58,6 +60,13 @@ def where(thread: threading.Thread) -> str:
     return "".join(traceback.format_stack(frame)) if frame else "nowhere"
 
 
+@functools.cache
+def uncovered_lines(filename: str) -> frozenset[int]:
+    """Return the lines of `with` and `try` themselves, which the blocks that they begin do not cover."""
+    tree = ast.parse(Path(filename).read_text(encoding="utf-8"))
+    return frozenset(node.lineno for node in ast.walk(tree) if isinstance(node, ast.With | ast.Try))
+
+
 class Tracer:
     """Raises in one line of some folders.
 
@@ -84,8 +93,7 @@ class Tracer:
     def _look(self, frame: FrameType, event: str, _: Any) -> Any:
         if not any(folder in frame.f_code.co_filename for folder in self._folders):
             return None
-        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
-        if event == "line" and not line.startswith(("with ", "try:")):
+        if event == "line" and frame.f_lineno not in uncovered_lines(frame.f_code.co_filename):
             if not self._left:
                 sys.settrace(None)
                 self.has_raised = True
