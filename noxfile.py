@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nox
 
 nox.needs_version = ">=2026.1"
@@ -11,6 +13,7 @@ nox.options.error_on_missing_interpreters = False
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 SOURCES = ("wg_core/src", "wg_redis/src", "wg_sqlite/src")
+INTERRUPTED = "*_interrupted.py"
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]  # those that are not installed are left out
 
 
@@ -43,8 +46,10 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run("python", "-m", "pytest", "-q", *session.posargs)
         return
-    session.run("python", "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "--ignore", "tests/integration")
-    session.run("python", "-m", "pytest", "-q", "tests/integration")  # kills processes: needs the machine to itself
+    pytest = ("python", "-m", "pytest", "-q")
+    session.run(*pytest, "-n", "2", "--dist", "loadfile", "--ignore", "tests/integration", "--ignore-glob", INTERRUPTED)
+    session.run(*pytest, *map(str, sorted(Path("tests").rglob(INTERRUPTED))))  # traces: needs a process to itself
+    session.run(*pytest, "tests/integration")  # kills processes: needs the machine to itself
 
 
 @nox.session
