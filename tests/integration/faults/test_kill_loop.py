@@ -8,11 +8,13 @@ import random
 import signal
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from audit import at_rest, audit, is_charge
 from trees import NAMESPACE, Log, Tree, producing, wait_for
+from wg_core import Client
 from wg_core.backend import Backend
 
 JOBS = 20_000
@@ -77,15 +79,22 @@ def test_no_job_is_lost_or_stranded_while_processes_are_killed_again_and_again(
 
 
 def test_a_killed_worker_process_gives_its_jobs_back_at_once_not_after_the_lease(
-    store_url: str, backend: Backend, log: Log, start_tree: Callable[..., Tree]
+    store_url: str, backend: Backend, log: Log, start_tree: Callable[..., Tree], tmp_path: Path
 ) -> None:
+    import fault_jobs  # noqa: PLC0415 - reads the log's path from the environment at import
+
+    gate = tmp_path / "gate"
     tree = start_tree(store_url, "--lease", "600", processes=1)
+    Client(backend).enqueue_many(fault_jobs.hold.job(str(gate)) for _ in range(2))
+    wait_for(lambda: len(log.of("started")) == 2, "two handlers that run until they are killed")
     with producing(log, store_url, NAMESPACE, count=3_000, batch=500, pause=0):
-        victim = wait_for(tree.busy_children, "a worker process at work")[0]
+        wait_for(lambda: len(log.of("started")) > 10, "other work beside them")
+        (victim,) = tree.busy_children()
         os.kill(victim, signal.SIGKILL)
+        gate.touch()
     wait_for(lambda: at_rest(backend), "all jobs settled long before the lease is over", 60)
 
     facts = audit(log, backend, {victim})
-    assert facts.interrupted > 0, "the kill hit no running handler"
+    assert facts.interrupted >= 2, "the kill hit no running handler"
     assert not facts.lost
     assert not facts.unmatched
