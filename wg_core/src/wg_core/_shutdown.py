@@ -6,6 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from wg_core._beater import Beater
 from wg_core._executor import Executor, broken_off_outcome
 from wg_core._slot import RaisedCancel
 from wg_core.errors import BackendError
@@ -119,6 +120,8 @@ class Shutdown:
         runtime.keeper.stop()
         runtime.ticker.stop()
         runtime.ticker.join(JOIN_SECONDS)
+        if isinstance(runtime.keeper, Beater):  # embedded: whoever joins the pool finds no thread of it left
+            runtime.keeper.join(JOIN_SECONDS)
         if runtime.is_embedded and runtime.registered.is_set() and not runtime.lease.lost:
             self._retire()
 
