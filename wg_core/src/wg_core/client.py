@@ -31,8 +31,9 @@ class Client:
 
     A send whose answer is lost, or that finds the store away, is repeated under the same job ids, with pauses that
     grow from 50 ms to 1 s, for at most `enqueue_timeout` (default 3 s; 0 never repeats): one job, not two. The last
-    try may itself take as long as the backend's own time limits. Payloads above `max_payload_bytes` (default 1 MiB)
-    are refused.
+    try may itself take as long as the backend's own time limits. What holds an at-most-once job is not repeated once
+    it may have arrived, because it may have run: AmbiguousResultError is raised at once. Payloads above
+    `max_payload_bytes` (default 1 MiB) are refused.
     """
 
     def __init__(
