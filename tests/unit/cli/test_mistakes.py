@@ -25,7 +25,7 @@ def run(*arguments: str, url: str | None = "memory:") -> Result:
         (["status", "--urll", "memory:"], "--url"),
         (["worker", "--queus", "mail"], "--queues"),
         (["status", "--url", "postgre://localhost/app"], "did you mean 'postgres'?"),
-        (["status", "--url", "mysql://localhost/app"], 'pip install "wg-core[mysql]"'),
+        (["status", "--url", "postgresql+psycopg2://localhost/app"], "write 'postgresql://"),
         (["status", "--url", "nonsense"], "a store is named by a URL"),
         (["status", "--namespace", "My-App"], "namespace"),
         (["jobs", "list", "--state", "redy"], "redy"),

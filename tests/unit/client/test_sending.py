@@ -32,6 +32,7 @@ from wg_core import (
     job,
 )
 from wg_core._sending import MAX_BATCH_BYTES, split
+from wg_core.config import use
 from wg_core.envelope import Envelope, decode_envelope
 from wg_core.errors import BackendRejectedError, UnsupportedError
 from wg_core.job import EnqueueResult, JobRecord, NewJob, Timestamp
@@ -275,6 +276,26 @@ def test_a_lost_answer_of_an_id_of_ones_own_is_told_as_it_is(
     assert handle.state == JobState.READY
 
 
+def test_only_what_is_sent_for_the_first_time_is_said_to_be_new(send: JobFunction[..., None]) -> None:
+    class Recorder(MemoryBackend):
+        said: ClassVar[list[list[bool]]] = []
+
+        def enqueue(
+            self, jobs: Sequence[NewJob], *, connection: Any = None, now: Timestamp | None = None
+        ) -> list[EnqueueResult]:
+            self.said.append([new_job.id_is_new for new_job in jobs])
+            return super().enqueue(jobs, now=now)
+
+    with FaultyBackend(Recorder.open("memory:recorder", "wg")) as backend:
+        backend.lose_answer("enqueue")
+        client = Client(backend, enqueue_timeout=30)
+        client.enqueue_many([send.job("ada"), send.job("bob").with_options(JobOptions(id="mine"))])
+        client.enqueue(send.job("ada"))
+        # At a moment that passes between two tries they would go to different tables, where they cannot meet.
+        client.schedule(send.job("ada"), datetime(2026, 1, 1, tzinfo=UTC))
+    assert Recorder.said == [[True, False], [False, False], [True], [False]]
+
+
 def test_a_store_that_is_away_for_a_moment_is_asked_again(
     client: Client, store: FaultyBackend, send: JobFunction[..., None]
 ) -> None:
@@ -384,10 +405,46 @@ def test_jobs_of_a_transaction_are_stored_when_it_commits(send: JobFunction[...,
             transaction.enqueue(send.job("ada")),
             *transaction.enqueue_many([send.job("bob")]),
             client.enqueue(send.job("eve"), connection=connection),
+            transaction.enqueue_named("send"),
+            client.enqueue_named("send", connection=connection),
         ]
-        assert [client.get(handle.id) for handle in handles] == [None, None, None]
+        later = [
+            transaction.schedule(send.job("ada"), timedelta(hours=1)),
+            client.schedule(send.job("ada"), timedelta(hours=1), connection=connection),
+        ]
+        assert [client.get(handle.id) for handle in handles + later] == [None] * 7
         client.backend.enqueue(connection)
-        assert [handle.state for handle in handles] == [JobState.READY] * 3
+        assert [handle.state for handle in handles] == [JobState.READY] * 5
+        assert [handle.state for handle in later] == [JobState.SCHEDULED] * 2
+
+
+def test_a_handler_that_uses_a_connection_sends_through_it(send: JobFunction[..., None]) -> None:
+    with Client.connect("memory:using") as plain, Client(Ledger.open("memory:using", "wg")) as client, use(client):
+        connection: list[NewJob] = []
+        send.using(connection=connection).enqueue("ada")
+        assert [new_job.name for new_job in connection] == [send.name]
+        assert ready(plain.backend) == []
+
+
+def test_the_client_of_a_transaction_ends_with_its_block(send: JobFunction[..., None]) -> None:
+    with Client(Ledger.open("memory:block", "wg")) as client:
+        connection: list[NewJob] = []
+        with client.transaction(connection) as tx:
+            tx.enqueue(send.job("ada"))
+        for late in (
+            lambda: tx.enqueue(send.job("bob")),
+            lambda: tx.enqueue_many([send.job("bob")]),
+            lambda: tx.schedule(send.job("bob"), timedelta(1)),
+            lambda: tx.enqueue_named("send"),
+        ):
+            with pytest.raises(ConfigError, match="ended with its block"):
+                late()
+        assert len(connection) == 1
+
+
+def test_a_transaction_needs_a_connection_because_none_would_be_no_transaction() -> None:
+    with Client(Ledger.open("memory:none", "wg")) as client, pytest.raises(ConfigError, match="got None"):
+        client.transaction(None)
 
 
 def test_a_send_within_a_transaction_is_never_repeated(store: FaultyBackend) -> None:

@@ -66,15 +66,14 @@ def gate() -> Iterator[Callable[..., Gate]]:
 
 
 def test_lost_answers_strand_nothing_and_repeat_nothing(store: Store, make_pool: MakePool) -> None:
-    backend, count = store.backend, Count()
-    ids = [store.enqueue(count.job) for _ in range(300)]
+    backend, count, ids = store.backend, Count(), []
     for method in ("reserve", "report", "promote", "rescue", "beat"):
         for skip in (1, 3, 4):
             backend.lose_answer(method, skip=skip)
-    make_pool(count.job, batch_size=20).run_until_idle(timeout=PATIENCE_SECONDS)
-    assert backend.hits["reserve"] >= 3
-    assert backend.hits["report"] >= 3
-    assert store.is_empty()
+    while min(backend.hits["reserve"], backend.hits["report"]) < 3:  # how many jobs share a report is the pool's affair
+        ids += [store.enqueue(count.job) for _ in range(50)]
+        make_pool(count.job, batch_size=20).run_until_idle(timeout=PATIENCE_SECONDS)
+        assert store.is_empty()
     assert count.runs == Counter(ids)
 
 

@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
 from wg_core.backend import Backend
 from wg_core.errors import AmbiguousResultError, BackendError, BackendUnavailableError
 from wg_core.job import EnqueueResult, NewJob
@@ -37,7 +39,8 @@ def send(backend: Backend, jobs: Sequence[NewJob], *, timeout_seconds: float) ->
     Raises the error of the last try; AmbiguousResultError also when only an earlier one was ambiguous, because
     then "nothing happened" is true of the last try alone.
 
-    A batch with an at-most-once job is not repeated after an ambiguous try: the first may have arrived, run and ended
+    What is sent again is no longer said to be new to the store: an earlier try may have arrived, or be on its way. A
+    batch with an at-most-once job is not repeated after an ambiguous try: the first may have arrived, run and ended
     without a record, and the second would run it again.
     """
     deadline = time.monotonic() + timeout_seconds
@@ -51,6 +54,7 @@ def send(backend: Backend, jobs: Sequence[NewJob], *, timeout_seconds: float) ->
             is_last = may_be_stored and not may_run_twice
             if is_last or time.monotonic() + pause_seconds >= deadline:
                 raise _final(error, may_be_stored=may_be_stored) from error
+        jobs = [msgspec.structs.replace(job, id_is_new=False) for job in jobs]
         threading.Event().wait(pause_seconds)
     raise AssertionError("the pauses never end")
 

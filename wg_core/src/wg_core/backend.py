@@ -104,8 +104,13 @@ class Backend(ABC):
 
         An id of which any record exists (in any state) is the same job: nothing changes and the answer says
         `stored=False`. Within the batch the first of equal ids wins. New jobs go to ready (or scheduled when
-        their time is ahead) and waiters of their queues are woken. `connection` (capability `transactional`)
-        joins the caller's transaction.
+        their time is ahead) and waiters of their queues are woken.
+
+        `connection` (capability `transactional`): the batch is stored in the transaction that is open on this
+        connection of the caller's, or that begins as with any statement of it. Nothing is committed, repeated or
+        created there. The jobs are there, and waiters are woken, when the caller commits; a rollback leaves nothing.
+        What is no connection, leads to another store or would commit each statement is a ConfigError, missing tables
+        are a SchemaError; the driver's errors about locks, the connection or the transaction go on unchanged.
 
         Raises BackendRejectedError when the store refuses the content (nothing of the batch is stored).
         """

@@ -83,8 +83,8 @@ class Client:
     ) -> JobHandle[Any]:
         """Send one job: an unsent `Job`, or an object whose class a handler claims. Blocks for one round trip.
 
-        `options` win over those of the job. With `connection` the job commits or rolls back with that transaction,
-        and the send is never repeated.
+        `options` win over those of the job. With `connection` the job commits or rolls back with the transaction of
+        that connection: see `transaction`.
 
         Raises PayloadError (too large, or no fit), UnknownJobError (no handler claims the class),
         BackendUnavailableError (the store is away, nothing was stored), AmbiguousResultError (it may have been
@@ -96,12 +96,20 @@ class Client:
         """Send many jobs and return their handles in order.
 
         They go in batches of at most the backend's `max_batch` jobs and 8 MiB. Each batch is stored whole or not at
-        all, but not all of them together: when one fails, those before it are stored. All jobs are checked before
-        the first batch is sent. Raises as `enqueue` does.
+        all, but not all of them together: when one fails, those before it are stored. With `connection` its
+        transaction holds them all together. All jobs are checked before the first batch is sent. Raises as `enqueue`
+        does.
         """
         return self._send([self._to_job(job) for job in jobs], connection)
 
-    def schedule(self, job: Job[R], when: timedelta | datetime, *, options: JobOptions | None = None) -> JobHandle[R]:
+    def schedule(
+        self,
+        job: Job[R],
+        when: timedelta | datetime,
+        *,
+        options: JobOptions | None = None,
+        connection: Any = None,
+    ) -> JobHandle[R]:
         """Send one job to be run after a delay by the store's clock, or at a moment with a time zone.
 
         A moment that has passed means at once. Raises ConfigError for a naive datetime or a negative delay, and as
@@ -113,22 +121,32 @@ class Client:
             timing = JobOptions(run_at=when)
         else:
             raise ConfigError(f"schedule takes a timedelta or a datetime with a time zone, got {when!r}")
-        return self.enqueue(job, options=timing if options is None else options.merged(timing))
+        merged = timing if options is None else options.merged(timing)
+        return self.enqueue(job, options=merged, connection=connection)
 
     def enqueue_named(
-        self, name: str, args: dict[str, Any] | None = None, *, options: JobOptions | None = None
+        self,
+        name: str,
+        args: dict[str, Any] | None = None,
+        *,
+        options: JobOptions | None = None,
+        connection: Any = None,
     ) -> JobHandle[Any]:
         """Send one job for a handler whose code is not here; its arguments are checked only when it runs.
 
         Raises PayloadError with the path of a value that is not JSON, and as `enqueue` does.
         """
         encoded = encode_named(check_name(name), {} if args is None else args)
-        return self._send([Job[Any](name, encoded, options or JobOptions())], None)[0]
+        return self._send([Job[Any](name, encoded, options or JobOptions())], connection)[0]
 
     def transaction(self, connection: Any) -> TransactionClient:
-        """Return a client whose jobs commit or roll back with the transaction of `connection`.
+        """Return a client whose jobs commit or roll back with the transaction of `connection`. Does no I/O.
 
-        Raises UnsupportedError when the backend cannot join one.
+        Takes a SQLAlchemy Connection or Session, or a connection of the driver (sqlite3, psycopg, psycopg2, PyMySQL,
+        mysqlclient) to the database that holds the jobs. May be used as it is, or as `with client.transaction(…) as
+        tx:`, which ends with its block; committing and rolling back stay the caller's in both forms.
+
+        Raises UnsupportedError when the backend cannot join a transaction, ConfigError without a connection.
         """
         if Capability.TRANSACTIONAL not in self._backend.capabilities:
             raise UnsupportedError(
@@ -136,6 +154,8 @@ class Client:
                 f"its jobs cannot commit together with your data",
                 capability=Capability.TRANSACTIONAL.value,
             )
+        if connection is None:  # or the jobs would be stored outside of any transaction
+            raise ConfigError("transaction takes a connection with the transaction to join, got None")
         return TransactionClient(self, connection)
 
     def get(self, job_id: str) -> JobRecord | None:
@@ -209,12 +229,28 @@ class Client:
 class TransactionClient:
     """Sends jobs within the transaction of one connection: they commit or roll back with it.
 
-    Belongs to the thread and the transaction of its connection. Nothing is ever repeated.
+    Belongs to the thread of its connection. Every send goes into the transaction that is open at that moment, or
+    begins one as any other statement of the connection would. As a context manager it neither commits nor rolls back;
+    after the block it refuses further use.
+
+    Nothing is ever repeated. Raises as the methods of `Client` do, and besides: ConfigError for a connection that
+    cannot be joined (of another database, asynchronous, in autocommit mode), SchemaError when the tables are not
+    there, because none are made in a transaction of yours. What the driver raises when a lock, the connection or the
+    transaction is lost reaches the caller as it is.
     """
 
     def __init__(self, client: Client, connection: Any) -> None:
         self._client = client
         self._connection = connection
+        self._ended = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._ended = True
 
     @overload
     def enqueue(self, job: Job[R], *, options: JobOptions | None = None) -> JobHandle[R]: ...
@@ -224,8 +260,26 @@ class TransactionClient:
 
     def enqueue(self, job: Job[Any] | object, *, options: JobOptions | None = None) -> JobHandle[Any]:
         """Send one job as `Client.enqueue` does, in the transaction."""
-        return self._client.enqueue(job, options=options, connection=self._connection)
+        return self._client.enqueue(job, options=options, connection=self._open_connection())
 
     def enqueue_many(self, jobs: Iterable[Job[Any] | object]) -> list[JobHandle[Any]]:
-        """Send many jobs as `Client.enqueue_many` does, in the transaction."""
-        return self._client.enqueue_many(jobs, connection=self._connection)
+        """Send many jobs as `Client.enqueue_many` does, in the transaction, which holds them all together."""
+        return self._client.enqueue_many(jobs, connection=self._open_connection())
+
+    def schedule(self, job: Job[R], when: timedelta | datetime, *, options: JobOptions | None = None) -> JobHandle[R]:
+        """Send one job to be run later as `Client.schedule` does, in the transaction."""
+        return self._client.schedule(job, when, options=options, connection=self._open_connection())
+
+    def enqueue_named(
+        self, name: str, args: dict[str, Any] | None = None, *, options: JobOptions | None = None
+    ) -> JobHandle[Any]:
+        """Send one job by the name of its handler as `Client.enqueue_named` does, in the transaction."""
+        return self._client.enqueue_named(name, args, options=options, connection=self._open_connection())
+
+    def _open_connection(self) -> Any:
+        if self._ended:
+            raise ConfigError(
+                "this transaction client ended with its block: send jobs inside the block, or call "
+                "client.transaction(connection) again"
+            )
+        return self._connection

@@ -117,7 +117,12 @@ class UnsupportedError(BackendRejectedError):
 
 
 class SchemaError(BackendError):
-    """The tables or keys are missing, or older or newer than this version can use."""
+    """The tables or keys are missing, or older or newer than this version can use.
+
+    Where they may not be made from here, `statements` holds what somebody else has to run.
+    """
+
+    statements: tuple[str, ...] = ()
 
 
 class LeaseLostError(BackendError):

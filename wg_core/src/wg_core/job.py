@@ -83,6 +83,12 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     at_most_once: bool = False
     unique: UniqueKey | None = None
     result_ttl_seconds: float = 0.0
+    id_is_new: bool = False
+    """Whether the id was made for this job alone and is sent for the first time.
+
+    A hint: a store knows such an id only if the call arrives after its own repeat, held up on its way. Where that
+    cannot be, because what is stored is committed by a later message, it may spare the look. False is never wrong.
+    """
 
 
 class EnqueueResult(msgspec.Struct, frozen=True):

@@ -57,6 +57,8 @@ def to_new_job(job: Job[R]) -> NewJob:
         expires_in_seconds=_seconds_or_none(options.expires_in, None),
         max_retries=_given(options.max_retries, DEFAULT_MAX_RETRIES),
         at_most_once=_given(options.at_most_once, False),
+        # At a moment that passes between two tries the second would go elsewhere, where it cannot meet the first.
+        id_is_new=options.id is UNSET and options.run_at is UNSET,
     )
 
 

@@ -221,6 +221,8 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     """None: there was no schema."""
     to_version: int
     statements: tuple[str, ...] = ()
+    script: str = ""
+    """The statements as a file that the store's own program (psql, mysql, sqlite3, redis-cli) runs as it is."""
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
+import sys
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,9 +34,11 @@ EXTRA_BY_SCHEME = {
 """Schemes that we publish ourselves, and the extra of wg-core that brings them."""
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):")
-_USERINFO_PASSWORD = re.compile(r"((?::|^)//[^:@/?#]*):.*@", re.DOTALL)
+_USERINFO_PASSWORD = re.compile(r"((?::|^)//[^:@/?#]*|^[A-Za-z][A-Za-z0-9+.\-]*:/?[^:@/?#]*):.*@", re.DOTALL)
+"""The second form is a URL whose slashes were forgotten."""
 _QUERY_PAIR = re.compile(r"([?&])([^=&]*)=([^&]*)")
-_SECRET_WORDS = ("pass", "pwd", "secret", "token", "credential", "api_key", "apikey")
+_SECRET_WORDS = ("pass", "pwd", "secret", "token", "credential", "api_key", "apikey", "url")
+"""A URL within a URL, such as `listen_url`, may hold a password in percent-encoded form."""
 
 
 class InstalledBackend(NamedTuple):
@@ -55,7 +59,7 @@ def open_backend(url: str, *, namespace: str = DEFAULT_NAMESPACE, **options: Any
     namespace or an option is wrong, when two distributions claim the scheme, or when its plug-in is broken.
     """
     check_namespace(namespace)
-    entry_point = _find_entry_point(_scheme_of(url))
+    entry_point = _find_entry_point(_scheme_of(url), tuple(map(str, sys.path)))
     return _load(entry_point).open(url, namespace, **options)
 
 
@@ -104,7 +108,9 @@ def _entry_points() -> dict[str, list[EntryPoint]]:
     return {scheme: list(by_distribution.values()) for scheme, by_distribution in claims.items()}
 
 
-def _find_entry_point(scheme: str) -> EntryPoint:
+@functools.lru_cache(maxsize=8)
+def _find_entry_point(scheme: str, path: tuple[str, ...]) -> EntryPoint:  # noqa: ARG001 - what the answer holds for
+    """Return what serves the scheme; kept, because reading what is installed on the path takes many milliseconds."""
     installed = _entry_points()
     for candidate in (scheme, scheme.partition("+")[0]):
         if candidate in installed:

@@ -115,7 +115,7 @@ class Supervisor:
         """Make sure that the store is there and fits; return the exit code if not."""
         for pause in (*START_PAUSES_SECONDS, None):
             try:
-                backend.migrate()
+                backend.beat(())  # a first use: makes the tables if that is due and wanted
             except SchemaError as error:
                 _log.error("%s", error)
                 return SCHEMA

@@ -113,7 +113,7 @@ def _advice(error: Exception) -> str:
     if "compiling script" in str(error):
         return "; wg needs Redis 7.0 or Valkey, or newer"
     if code_of(error) == "NOPERM" or "can't run this command" in str(error):
-        return "; the README of wg-redis lists the rights that a user needs"
+        return "; docs/stores/redis.md lists the rights that a user needs"
     if code_of(error) == "MOVED":
         return "; this is a cluster, which redis:// URLs do not serve"
     return ""

@@ -69,7 +69,7 @@ class RedisBackend(Backend):
 
     @classmethod
     def open(cls, url: str, namespace: str, **options: Any) -> Self:
-        """Return a backend; see the README of wg-redis for the URL forms and the options."""
+        """Return a backend; see docs/stores/redis.md for the URL forms and the options."""
         return cls(parse_options(url, options), namespace)
 
     def close(self) -> None:
@@ -95,6 +95,7 @@ class RedisBackend(Backend):
             from_version=found or None,
             to_version=found or SCHEMA_VERSION,
             statements=() if found else (statement,),
+            script="" if found else statement,
         )
 
     def _change(self, script: str, *arguments: Any) -> Any:

@@ -18,6 +18,8 @@ logger = logging.getLogger("wg.sqlite")
 class SQLiteBackend(SqlBackend):
     """Jobs in a file that many threads and processes of one machine share."""
 
+    capabilities: ClassVar[frozenset[Capability]] = SqlBackend.capabilities | {Capability.TRANSACTIONAL}
+
     @classmethod
     def open(cls, url: str, namespace: str, **options: Any) -> Self:
         """Return a backend for a URL such as `sqlite:jobs.db`; `sqlite::memory:` gives an `InMemorySQLiteBackend`."""
@@ -32,7 +34,7 @@ class SQLiteBackend(SqlBackend):
         waiter = PollingWaiter(
             bell=lambda: connections.share.bell(namespace), has_ready=self.has_ready, version=connections.version
         )
-        super().__init__(namespace, flavor, connections, waiter)
+        super().__init__(namespace, flavor, connections, waiter, auto_migrate=options.auto_migrate)
         self._warns = options.journal_mode == "WAL" and not options.read_only
 
     def wait(self, queues: Queues, timeout_seconds: float) -> None:
@@ -55,7 +57,7 @@ class InMemorySQLiteBackend(SQLiteBackend):
         flavor = SQLiteFlavor(options)
         connections = MemoryConnections(url, namespace, options, flavor)
         waiter = PollingWaiter(
-            bell=lambda: connections.store.share.bell(namespace), has_ready=self.has_ready, version=None
+            bell=lambda: connections.store.share.bell(namespace), has_ready=self.has_ready, polls=False
         )
         SqlBackend.__init__(self, namespace, flavor, connections, waiter)
         self._warns = False

@@ -31,6 +31,7 @@ class SQLiteConnections(Connections):
     def __init__(self, options: SQLiteOptions, flavor: Flavor) -> None:
         self.options = options
         self.flavor = flavor
+        self.query_log = options.query_log
         self._closed = False
 
     @property
@@ -54,8 +55,8 @@ class SQLiteConnections(Connections):
         """
         with self.write_lock, self._sorting():
             connection = self._usable_writer()
-            cursor = connection.cursor()
-            cursor.execute("BEGIN IMMEDIATE")
+            cursor = self.watched(connection.cursor())
+            cursor.execute("BEGIN IMMEDIATE", ())
             try:
                 yield cursor
             except BaseException as error:
@@ -63,9 +64,9 @@ class SQLiteConnections(Connections):
                 raise
             self._commit(connection, cursor)
 
-    def _commit(self, connection: sqlite3.Connection, cursor: sqlite3.Cursor) -> None:
+    def _commit(self, connection: sqlite3.Connection, cursor: Cursor) -> None:
         try:
-            cursor.execute("COMMIT")
+            cursor.execute("COMMIT", ())
         except BaseException as error:
             self._give_up(connection, error)
             if isinstance(error, Exception) and (sorted_error := self.flavor.sort_error(error, committing=True)):
@@ -76,13 +77,15 @@ class SQLiteConnections(Connections):
         """Run one statement, which is a transaction by itself and takes the write lock at its beginning."""
         with self.write_lock:
             try:
-                return self._usable_writer().execute(text, arguments).rowcount
+                cursor = self.watched(self._usable_writer().cursor())
+                cursor.execute(text, arguments)
             except Exception as error:
                 if breaks_connection(error):
                     self.drop_writer()
                 if sorted_error := self.flavor.sort_error(error, committing=True):
                     raise sorted_error from error
                 raise
+            return cursor.rowcount
 
     def _usable_writer(self) -> sqlite3.Connection:
         self._check_open()
@@ -155,10 +158,10 @@ class FileConnections(SQLiteConnections):
             self._check_open()
             lent = self._readers.connect()
             try:
-                cursor = lent.cursor()
-                cursor.execute("BEGIN")
+                cursor = self.watched(lent.cursor())
+                cursor.execute("BEGIN", ())
                 yield cursor
-                cursor.execute("COMMIT")
+                cursor.execute("COMMIT", ())
             except BaseException as error:
                 with suppress(sqlite3.Error):
                     lent.rollback()
@@ -180,7 +183,7 @@ class FileConnections(SQLiteConnections):
                 yield None
                 return
             try:
-                yield connection.cursor()
+                yield self.watched(connection.cursor())
             finally:
                 connection.close()
 

@@ -15,6 +15,7 @@ from wg_core.errors import (
     BackendUnavailableError,
     SchemaError,
 )
+from wg_core.sql import no_free_connection
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _LATER = {
@@ -56,7 +57,7 @@ def breaks_connection(error: BaseException) -> bool:
 def sort_error(error: Exception, path: str, *, committing: bool) -> BackendError | None:
     """Return what the error means; None when it did not come from the driver."""
     if isinstance(error, PoolTimeoutError):
-        return BackendUnavailableError(f"no free connection to {path}: every one of the pool is in use")
+        return no_free_connection(path, error)
     if isinstance(error, _BAD_VALUE):
         return BackendRejectedError(f"SQLite cannot store this value: {error}")
     if not isinstance(error, sqlite3.Error):
@@ -71,8 +72,10 @@ def sort_error(error: Exception, path: str, *, committing: bool) -> BackendError
     return _by_code(code, error, path, committing=committing)
 
 
-def _without_code(error: sqlite3.Error) -> BackendError:
+def _without_code(error: sqlite3.Error) -> BackendError | None:
     """Sort what Python's module itself refuses."""
+    if "same thread" in str(error):  # a connection of the caller's, used in another thread
+        return None
     if "closed database" in str(error):
         return BackendUnavailableError("this backend was closed; open another one")
     return BackendRejectedError(f"SQLite cannot store this value: {error}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import msgspec
@@ -14,8 +15,9 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.sql.operators import custom_op
 
 from wg_core.errors import BackendError
-from wg_core.sql import Flavor, ServerReport, Tables, Transaction, Window
+from wg_core.sql import Cursor, Flavor, ServerReport, Tables, Transaction, Window
 from wg_sqlite.errors import sort_error
+from wg_sqlite.joining import join, place_of
 from wg_sqlite.options import SQLiteOptions
 
 SAFE_VERSION = (3, 51, 3)
@@ -26,6 +28,8 @@ class SQLiteFlavor(Flavor):
     """SQLite 3.35 or newer."""
 
     looks_before_writing: ClassVar[bool] = True
+    one_writer: ClassVar[bool] = True
+    drivers: ClassVar[tuple[str, ...]] = ("sqlite3",)
 
     def __init__(self, options: SQLiteOptions) -> None:
         self.dialect = SQLiteDialect_pysqlite(paramstyle="qmark")
@@ -78,10 +82,27 @@ class SQLiteFlavor(Flavor):
         rows = tx.rows(tx.statements.claim_window, **parameters)
         return Window(rows, removed=tx.run(tx.statements.drop_window, **parameters))
 
+    @property
+    def place(self) -> str:
+        """Return which file holds the jobs."""
+        return f"the SQLite file {self._options.path}"
+
+    def place_of(self, connection: sqlite3.Connection) -> str:
+        """Ask the connection which file it has open."""
+        return place_of(connection)
+
+    def join(self, connection: sqlite3.Connection) -> AbstractContextManager[Cursor]:
+        """See `wg_sqlite.joining`."""
+        return join(connection)
+
     def existing_tables(self, tx: Transaction, names: Sequence[str]) -> set[str]:
         """Ask sqlite_master."""
         tx.cursor.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')", ())
         return {row[0] for row in tx.cursor.fetchall()}.intersection(names)
+
+    def new_store_id(self) -> ColumnElement[str]:
+        """Return 32 random hexadecimal digits."""
+        return func.lower(func.hex(func.randomblob(literal_column("16"))))
 
     def inspect_server(self, tx: Transaction) -> ServerReport:
         """Read the settings that matter back from the connection."""

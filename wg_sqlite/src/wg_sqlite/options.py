@@ -9,7 +9,18 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from wg_core.errors import ConfigError
-from wg_core.sql import POOL_OPTIONS, Option, PoolOptions, at_least, boolean, one_of, read_options, seconds
+from wg_core.sql import (
+    POOL_OPTIONS,
+    QUERY_LOG_OPTIONS,
+    Option,
+    PoolOptions,
+    QueryLog,
+    at_least,
+    boolean,
+    one_of,
+    read_options,
+    seconds,
+)
 
 MEMORY = ":memory:"
 
@@ -20,11 +31,13 @@ _FILE_OPTIONS = {
     "busy_timeout": Option(seconds(most=600)),
     "wal_autocheckpoint": Option(at_least(0)),
     "read_only": Option(boolean),
+    "auto_migrate": Option(boolean),
     **POOL_OPTIONS,
 }
 _MEMORY_OPTIONS = {
     "cache_size": Option(at_least(None)),
     "temp_store": Option(one_of("DEFAULT", "FILE", "MEMORY")),
+    **QUERY_LOG_OPTIONS,
 }
 
 
@@ -41,11 +54,14 @@ class SQLiteOptions:
     wal_autocheckpoint: int = 1_000
     """How many pages the write-ahead log holds before it is copied into the file; 0: never by itself."""
     read_only: bool = False
+    auto_migrate: bool = True
+    """Whether the first use makes or upgrades the tables; otherwise `wg migrate` has to be run before."""
     cache_size: int | None = None
     """In pages, or in KiB when negative; None: SQLite's default."""
     temp_store: str | None = None
     pool: PoolOptions = field(default_factory=PoolOptions)
     """For the connections that read; there is always one that writes."""
+    query_log: QueryLog | None = None
 
     @property
     def in_memory(self) -> bool:
@@ -66,10 +82,11 @@ def parse_url(url: str, keywords: Mapping[str, Any]) -> SQLiteOptions:
     path = _path(location)
     known = _MEMORY_OPTIONS if path == MEMORY else _MEMORY_OPTIONS | _FILE_OPTIONS
     given = read_options("sqlite::memory" if path == MEMORY else "sqlite", query, keywords, known)
+    query_log = QueryLog.from_options(given)
     pool_names = {pool_field.name for pool_field in fields(PoolOptions)}
     pool = PoolOptions(**{name: value for name, value in given.items() if name in pool_names})
     own = {name: value for name, value in given.items() if name not in pool_names}
-    return SQLiteOptions(path=path, pool=pool, **own)
+    return SQLiteOptions(path=path, pool=pool, query_log=query_log, **own)
 
 
 def _path(location: str) -> str:

@@ -49,11 +49,12 @@ def exit_code_of(error: WgError) -> ExitCode:
 
 
 class CommandFailed(click.ClickException):
-    """A command that ends with one line on stderr and the given exit code."""
+    """A command that ends with one line on stderr, statements to run below it, and the given exit code."""
 
-    def __init__(self, message: str, exit_code: ExitCode = ExitCode.FAILED) -> None:
+    def __init__(self, message: str, exit_code: ExitCode = ExitCode.FAILED, *, script: str = "") -> None:
         super().__init__(message)
         self.exit_code = exit_code  # type: ignore[misc]  # click declares a constant of the class
+        self.script = script
 
 
 def show(error: click.ClickException) -> None:
@@ -62,13 +63,18 @@ def show(error: click.ClickException) -> None:
     if isinstance(error, click.UsageError) and error.ctx is not None:
         hint = f" (see: {error.ctx.command_path} --help)"
     click.echo(f"wg: {_one_line(error.format_message())}{hint}", err=True)
+    if isinstance(error, CommandFailed) and error.script:
+        click.echo(error.script.rstrip(), err=True)
 
 
 def translate(error: WgError, context: click.Context) -> CommandFailed:
     """Return what click shows for an error of wg; with --debug its traceback is written first."""
     if context.meta.get(DEBUG_KEY):
         click.echo("".join(traceback.format_exception(error)), err=True)
-    return CommandFailed(str(error) or type(error).__name__, exit_code_of(error))
+    message, script = str(error) or type(error).__name__, ""
+    if isinstance(error, SchemaError) and error.statements:
+        message, _, script = message.partition("\n")
+    return CommandFailed(message, exit_code_of(error), script=script)
 
 
 def _one_line(message: str) -> str:

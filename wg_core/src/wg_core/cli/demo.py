@@ -18,8 +18,8 @@ from wg_core.demo.sources import short_name
 
 NEXT_STEPS = """
 Next: write your own job     from wg_core import job          @job on any function, then .enqueue(...)
-      run it                 wg worker --url sqlite:jobs.db your_module
-      look at it             wg status --url sqlite:jobs.db   (and: wg jobs list, wg dead list, wg --help)"""
+      run it                 wg worker --url {url} your_module
+      look at it             wg status --url {url}   (and: wg jobs list, wg dead list, wg --help)"""
 
 
 @click.command()
@@ -40,6 +40,8 @@ def demo(*, url: str | None, files: int | None, keep: bool, as_json: bool) -> No
         output.print_json(_as_dict(summary))
     else:
         _print_summary(summary)
+        if summary.is_good:
+            click.echo(NEXT_STEPS.format(url="sqlite:jobs.db" if url is None else summary.url))
     if not summary.is_good:
         click.get_current_context().exit(_errors.ExitCode.FAILED)
 
@@ -99,7 +101,6 @@ def _print_verdict(summary: Summary) -> None:
         click.secho(f"  the worker ended with exit code {summary.worker_exit_code}", fg="red")
     if summary.is_good:
         click.echo("(counted from a journal that the jobs wrote by themselves, apart from the store)")
-        click.echo(NEXT_STEPS)
 
 
 def _as_dict(summary: Summary) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from wg_core.protocol import Migration
 @json_option
 @store_options
 def migrate(*, store: StoreAddress, sql: bool, check: bool, as_json: bool) -> None:
-    """Create or upgrade the tables or keys. Workers and clients do the same at their first use."""
+    """Create or upgrade the tables or keys. The first use does the same, unless the URL says auto_migrate=false."""
     with store.open() as backend:
         migration = backend.migrate(dry_run=sql or check)
     if as_json:
@@ -27,8 +27,7 @@ def migrate(*, store: StoreAddress, sql: bool, check: bool, as_json: bool) -> No
             }
         )
     elif sql and migration.statements:
-        for statement in migration.statements:
-            click.echo(f"{statement.rstrip().rstrip(';')};")
+        click.echo((migration.script or "\n".join(migration.statements)).rstrip())
     else:
         click.echo(_sentence(migration, dry_run=sql or check), err=sql)
     if check and _is_due(migration):

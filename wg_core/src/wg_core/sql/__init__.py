@@ -5,7 +5,8 @@ under the entry-point group `wg.backends`:
 
 * a `Flavor`: the SQLAlchemy dialect (positional parameters), the claim, how new jobs are inserted unless they are
   known, upserts, list parameters, the store's clock, and what its errors mean;
-* `Connections`: lends cursors in read and write transactions; `make_pool` and `POOL_OPTIONS` are the usual pool;
+* `Connections`: lends cursors in read and write transactions; `PooledConnections` does it for a database server, with
+  `POOL_OPTIONS` for its pool and a `ServerClock`;
 * a `Waiter`: `PollingWaiter` polls anything cheap that changes with every commit; write your own where the store can
   call.
 
@@ -15,10 +16,13 @@ The conformance suite in `wg_core.testing` tells whether it all works.
 """
 
 from wg_core.sql.backend import SqlBackend
-from wg_core.sql.connections import POOL_OPTIONS, Connections, PoolOptions, make_pool
+from wg_core.sql.clock import ServerClock
+from wg_core.sql.connections import POOL_OPTIONS, Connections, PoolOptions, make_pool, no_free_connection
 from wg_core.sql.flavor import Flavor, Row, ServerReport, Window
 from wg_core.sql.options import Option, at_least, boolean, one_of, read_options, seconds
+from wg_core.sql.pooled import PooledConnections
 from wg_core.sql.prepared import Prepared, prepare
+from wg_core.sql.querylog import QUERY_LOG_OPTIONS, QueryLog
 from wg_core.sql.statements import CLAIMED, Statements
 from wg_core.sql.tables import Tables
 from wg_core.sql.transaction import ConflictError, Cursor, Transaction
@@ -27,6 +31,7 @@ from wg_core.sql.waiting import Bell, PollingWaiter, Queues, Waiter
 __all__ = [
     "CLAIMED",
     "POOL_OPTIONS",
+    "QUERY_LOG_OPTIONS",
     "Bell",
     "ConflictError",
     "Connections",
@@ -35,9 +40,12 @@ __all__ = [
     "Option",
     "PollingWaiter",
     "PoolOptions",
+    "PooledConnections",
     "Prepared",
+    "QueryLog",
     "Queues",
     "Row",
+    "ServerClock",
     "ServerReport",
     "SqlBackend",
     "Statements",
@@ -48,6 +56,7 @@ __all__ = [
     "at_least",
     "boolean",
     "make_pool",
+    "no_free_connection",
     "one_of",
     "prepare",
     "read_options",

@@ -39,8 +39,8 @@ _FRESH = {"attempt": 0, "crashes": 0, "snoozes": 0, "bounces": 0, "expires_at": 
 
 def alter_jobs(
     tx: Transaction, ids: Sequence[str], action: Action, expected: frozenset[JobState] | None
-) -> tuple[AlterResult, bool]:
-    """Change jobs by id, each only in a state the action applies to; tell also whether jobs became ready."""
+) -> AlterResult:
+    """Change jobs by id, each only in a state the action applies to."""
     change = _Change(tx, list(dict.fromkeys(ids)), action)
     states = [state for state in _APPLIES_TO[type(action)] if expected is None or state in expected]
     for _ in range(_PASSES):
@@ -51,7 +51,7 @@ def alter_jobs(
             break
     change.send_taken()
     change.destinations.write(tx)
-    return AlterResult(changed=change.changed(), refused=refused), change.destinations.wakes
+    return AlterResult(changed=change.changed(), refused=refused)
 
 
 def _reasons(tx: Transaction, ids: list[str]) -> dict[str, str]:
@@ -102,8 +102,7 @@ class _Change:
 
     def _move(self, table: Table, state: JobState) -> None:
         tx = self._tx
-        columns = tx.statements.tables.columns(table)
-        rows = tx.take(tx.statements.take_ids(table), columns, ids=tx.ids(self.remaining()))
+        rows = tx.take(tx.statements.take_ids(table), ids=tx.ids(self.remaining()))
         self._taken.update((row["id"], (row, state)) for row in rows)
         self._changed.update(row["id"] for row in rows)
 
@@ -137,9 +136,9 @@ def prune_jobs(tx: Transaction, policy: Retention, limit: int) -> int:
     ended = Destinations(tx.now)
     for table in tx.statements.tables.waiting:
         if pruned < limit:
-            queues = tx.column(tx.statements.take_expired(table), now=tx.now, limit=limit - pruned)
-            _count_expired(ended, queues)
-            pruned += len(queues)
+            expired = tx.taken(tx.statements.take_expired(table), now=tx.now, limit=limit - pruned)
+            _count_expired(ended, (queue for queue, _ in expired))
+            pruned += len(expired)
     ended.write(tx)
     return pruned
 
@@ -167,4 +166,4 @@ def _excess(tx: Transaction, most: int, limit: int) -> int:
 
 def _delete_oldest(tx: Transaction, ended_by: Timestamp, limit: int) -> int:
     ids = tx.column(tx.statements.oldest_dead, ended_by=ended_by, limit=limit)
-    return len(tx.rows(tx.statements.take_ids(tx.statements.tables.dead), ids=tx.ids(ids))) if ids else 0
+    return len(tx.taken(tx.statements.take_ids(tx.statements.tables.dead), ids=tx.ids(ids))) if ids else 0

@@ -38,7 +38,7 @@ def reserve_jobs(
     claimed = _claim(tx, busy_queues(tx, queues, request_no), limit, worker, request_no)
     if claimed:
         last.remember(tx, request_no, list(dict.fromkeys(row[_QUEUE] for row in claimed)))
-    return [_reserved_job(row) for row in claimed]
+    return [reserved_job(row) for row in claimed]
 
 
 def _last_request(tx: Transaction, worker: str) -> LastRequest:
@@ -84,10 +84,10 @@ def _claimed_before(tx: Transaction, worker: str, request_no: int, queues: Seque
     rows = tx.rows(tx.statements.claimed_before, worker=worker, request_no=request_no)
     place = {queue: number for number, queue in enumerate(queues)}
     rows.sort(key=lambda row: (place.get(row[_QUEUE], len(place)), row[_RANK], row[_SEQ]))
-    return [_reserved_job(row) for row in rows]
+    return [reserved_job(row) for row in rows]
 
 
-def _reserved_job(row: ClaimedRow) -> ReservedJob:
+def reserved_job(row: ClaimedRow) -> ReservedJob:
     """Return a claimed row as the worker gets it."""
     (
         job_id,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
+from wg_core.errors import BackendUnavailableError
 from wg_core.sql.options import Option, at_least, seconds
+from wg_core.sql.querylog import QueryLog
 from wg_core.sql.transaction import Cursor
 
 
@@ -19,6 +23,13 @@ class Connections(ABC):
 
     Every driver error that passes through the context managers leaves them sorted by `Flavor.sort_error`.
     """
+
+    query_log: QueryLog | None = None
+    """Told of every statement; None: queries are not logged."""
+
+    def watched(self, cursor: Any) -> Cursor:
+        """Return the cursor as it is to be lent: itself, or one that tells the query log."""
+        return cursor if self.query_log is None else self.query_log.watched(cursor)
 
     @abstractmethod
     def reading(self) -> AbstractContextManager[Cursor]:
@@ -35,6 +46,9 @@ class Connections(ABC):
     @abstractmethod
     def looking(self) -> AbstractContextManager[Cursor | None]:
         """Lend a cursor for `migrate(dry_run=True)`: creates and changes nothing; None where there is no store yet."""
+
+    def keep_time(self) -> None:  # noqa: B027 - optional: a clock that is this machine's needs no care
+        """Read the store's clock if that is due, for a call that needs the time before it borrows a connection."""
 
     @abstractmethod
     def close(self) -> None:
@@ -74,6 +88,14 @@ def make_pool(connect: Callable[[], Any], options: PoolOptions) -> QueuePool:
         pool_size=options.pool_size,
         max_overflow=options.max_overflow,
         timeout=options.pool_timeout,
-        recycle=int(options.pool_recycle),
+        recycle=-1 if options.pool_recycle < 0 else math.ceil(options.pool_recycle),
         reset_on_return=None,
+    )
+
+
+def no_free_connection(place: str, error: PoolTimeoutError) -> BackendUnavailableError:
+    """Return what a caller hears whose wait for a connection of the pool was in vain."""
+    return BackendUnavailableError(
+        f"no free connection to {place}: every one of the pool is in use ({error.args[0]}); raise pool_size, "
+        f"max_overflow or pool_timeout, or use fewer threads"
     )

@@ -25,11 +25,6 @@ class Destinations:
     _dead: list[Row] = field(default_factory=list)
     _ended: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    @property
-    def wakes(self) -> bool:
-        """Whether a job becomes ready."""
-        return bool(self._returned or self._ready)
-
     def give_back(self, row: Row) -> None:
         """Send a running job back to where it stood, under its own sequence number."""
         self._returned.append(row)
@@ -59,6 +54,7 @@ class Destinations:
     def write(self, tx: Transaction) -> None:
         """Write everything, table by table always in the same order, so that no two transactions wait crosswise."""
         tables, statements = tx.statements.tables, tx.statements
+        tx.woken.update(row["queue"] for row in (*self._returned, *self._ready))
         if self._returned:
             tx.run_many(statements.put_back, self._returned)
         arrivals = (

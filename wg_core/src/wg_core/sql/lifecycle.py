@@ -13,10 +13,15 @@ from wg_core.sql.flavor import Row
 from wg_core.sql.transaction import Transaction
 
 
-def renew_leases(tx: Transaction, beats: Sequence[WorkerBeat]) -> BeatAnswer:
-    """Renew the leases of workers that are not gone, and bring the news."""
+def renew_leases(tx: Transaction, beats: Sequence[WorkerBeat], *, waits: bool = True) -> BeatAnswer:
+    """Renew the leases of workers that are not gone, and bring the news.
+
+    With `waits=False` workers whose rows are locked are passed over, and taken for alive.
+    """
+    busy = set() if waits else _locked(tx, beats)
     # In one order for everybody, so that no two transactions wait crosswise.
-    alive = {beat.worker for beat in sorted(beats, key=lambda beat: beat.worker) if _renew(tx, beat)}
+    beaten = sorted((beat for beat in beats if beat.worker not in busy), key=lambda beat: beat.worker)
+    alive = busy | {beat.worker for beat in beaten if _renew(tx, beat)}
     cancels: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
     for worker, job_id, lease_no in tx.rows(tx.statements.cancels, workers=tx.ids(alive)):
         cancels[worker].append((job_id, lease_no))
@@ -25,6 +30,13 @@ def renew_leases(tx: Transaction, beats: Sequence[WorkerBeat]) -> BeatAnswer:
         for beat in beats
     }
     return BeatAnswer(news=news, paused=frozenset(tx.column(tx.statements.paused)))
+
+
+def _locked(tx: Transaction, beats: Sequence[WorkerBeat]) -> set[str]:
+    """Return the workers that are not gone and whose rows somebody keeps locked."""
+    workers = tx.ids([beat.worker for beat in beats])
+    known = set(tx.column(tx.statements.known_workers, workers=workers))
+    return known.difference(tx.column(tx.statements.free_workers, workers=workers))
 
 
 def _renew(tx: Transaction, beat: WorkerBeat) -> bool:
@@ -40,36 +52,39 @@ def has_live_lease(tx: Transaction, worker: str) -> bool:
     return found is not None and not found[1] and found[0] > tx.now
 
 
-def retire_worker(
-    tx: Transaction, worker: str, started: Sequence[tuple[str, int]], reason: str
-) -> tuple[list[Rescued], bool]:
-    """Settle all that a dead worker holds and forget it; tell also whether jobs became ready."""
+def retire_worker(tx: Transaction, worker: str, started: Sequence[tuple[str, int]], reason: str) -> list[Rescued]:
+    """Settle all that a dead worker holds and forget it."""
     begun = set(started)
     # A reserve that the worker sent before it died may still be on its way: nobody would find its jobs any more.
     tx.rows(tx.statements.lock_worker, worker=worker)
-    running = tx.statements.tables.columns(tx.statements.tables.running)
-    rows = tx.take(tx.statements.take_of_worker, running, worker=worker)
-    rescued, wakes = _settle_all(
+    rows = tx.take(tx.statements.take_of_worker, worker=worker)
+    rescued = _settle_all(
         tx, rows, lambda _: reason, lambda row: bool(row["started"]) or (row["id"], row["lease_no"]) in begun
     )
     _forget(tx, worker)
-    return rescued, wakes
+    return rescued
 
 
-def rescue_jobs(tx: Transaction, limit: int, rescuer: str | None) -> tuple[list[Rescued], bool]:
-    """Settle jobs of workers whose lease is over; tell also whether jobs became ready."""
+def rescue_jobs(tx: Transaction, limit: int, rescuer: str | None) -> list[Rescued]:
+    """Settle jobs of workers whose lease is over."""
     if rescuer is not None and not has_live_lease(tx, rescuer):
-        return [], False
+        return []
     statements = tx.statements
-    tx.run(statements.mark_gone, now=tx.now)
-    running = statements.tables.columns(statements.tables.running)
-    rows = tx.take(statements.take_of_gone, running, now=tx.now, limit=limit)
-    rescued, wakes = _settle_all(
-        tx, rows, lambda row: f"the lease of worker {row['worker']} ran out", _may_have_started
-    )
+    if expired := tx.column(statements.lock_expired, now=tx.now):
+        tx.run(statements.mark_gone, workers=tx.ids(expired))
+    rows = _take_of_gone(tx, limit)
+    rescued = _settle_all(tx, rows, lambda row: f"the lease of worker {row['worker']} ran out", _may_have_started)
     for worker in tx.column(statements.empty_handed, now=tx.now):
         _forget(tx, worker)
-    return rescued, wakes
+    return rescued
+
+
+def _take_of_gone(tx: Transaction, limit: int) -> list[Row]:
+    rows: list[Row] = []
+    for worker in tx.column(tx.statements.given_up, now=tx.now):
+        if len(rows) < limit:
+            rows += tx.take(tx.statements.take_some_of_worker, worker=worker, limit=limit - len(rows))
+    return rows
 
 
 def _may_have_started(row: Row) -> bool:
@@ -79,12 +94,12 @@ def _may_have_started(row: Row) -> bool:
 
 def _settle_all(
     tx: Transaction, rows: list[Row], reason: Callable[[Row], str], had_started: Callable[[Row], bool]
-) -> tuple[list[Rescued], bool]:
+) -> list[Rescued]:
     destinations = Destinations(tx.now)
     rows.sort(key=lambda row: int(row["seq"]))
     rescued = [_settle(row, reason(row), destinations, started=had_started(row)) for row in rows]
     destinations.write(tx)
-    return rescued, destinations.wakes
+    return rescued
 
 
 def _settle(row: Row, reason: str, destinations: Destinations, *, started: bool) -> Rescued:

@@ -16,6 +16,8 @@ from urllib.parse import parse_qsl
 from wg_core._suggest import did_you_mean
 from wg_core.errors import ConfigError
 
+_ENCODE_IT = "a ? in a password is written %3F"
+
 Parse = Callable[[Any], Any]
 """Turns text (from a URL) or a value (from a keyword) into the option's type; ValueError says what was expected."""
 
@@ -30,6 +32,8 @@ class Option:
 def read_options(scheme: str, query: str, keywords: Mapping[str, Any], known: Mapping[str, Option]) -> dict[str, Any]:
     """Return the parsed options of a URL query and of keywords; keywords win."""
     given: dict[str, Any] = dict(_pairs(scheme, query))
+    if "@" in query and not known.keys() >= given.keys():  # the name may be a part of a password, so it is not shown
+        raise ConfigError(f"the query of a {scheme}: URL holds an unknown option and an @: {_ENCODE_IT}")
     given.update(keywords)
     return {name: _parsed(scheme, name, value, known) for name, value in given.items()}
 
@@ -37,10 +41,17 @@ def read_options(scheme: str, query: str, keywords: Mapping[str, Any], known: Ma
 def _pairs(scheme: str, query: str) -> list[tuple[str, str]]:
     try:
         return parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query), errors="strict")
-    except ValueError as error:
+    except ValueError:
         raise ConfigError(
-            f"the query of a {scheme}: URL must be name=value pairs joined by &, got {query!r}"
-        ) from error
+            f"the query of a {scheme}: URL must be name=value pairs joined by &, got {_odd_piece(query)}"
+        ) from None  # its message may quote a password
+
+
+def _odd_piece(query: str) -> str:
+    piece = next((piece for piece in query.split("&") if "=" not in piece), None)
+    if piece is None:
+        return "bytes that are no UTF-8"
+    return repr(piece) if "@" not in query else f"an @: {_ENCODE_IT}"
 
 
 def _parsed(scheme: str, name: str, value: Any, known: Mapping[str, Option]) -> Any:

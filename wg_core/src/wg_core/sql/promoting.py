@@ -21,7 +21,7 @@ def promote_due(tx: Transaction, limit: int) -> Promoted:
     rows: list[Row] = []
     for number, table in enumerate((tables.scheduled, tables.retry)):
         if count := due.count(number):
-            rows += tx.take(statements.take_due(table), tables.columns(table), now=tx.now, limit=count)
+            rows += tx.take(statements.take_due(table), now=tx.now, limit=count)
     rows.sort(key=lambda row: (row["run_at"], row["seq"]))
     destinations = Destinations(tx.now)
     for row in rows:

@@ -17,17 +17,15 @@ Numbered = tuple[int, Outcome]
 """An outcome and its place in the batch."""
 
 
-def report_outcomes(
-    tx: Transaction, worker: str, outcomes: Sequence[Outcome], request_no: int
-) -> tuple[list[Applied], bool]:
-    """Apply a batch, or answer a repeated request from memory; tell also whether jobs became ready."""
+def report_outcomes(tx: Transaction, worker: str, outcomes: Sequence[Outcome], request_no: int) -> list[Applied]:
+    """Apply a batch, or answer a repeated request from memory."""
     known = tx.row(tx.statements.lease, worker=worker, operation="report")
     if known is None:  # forgotten, and a worker is forgotten only once it holds nothing
-        return [Applied.LOST] * len(outcomes), False
+        return [Applied.LOST] * len(outcomes)
     last = LastRequest(worker, "report", number=known[2], answer=known[3])
     lost = last.repeated_answer(request_no)
     if lost is not None:
-        return _answer(len(outcomes), {int(place) for place in lost}), False
+        return _answer(len(outcomes), {int(place) for place in lost})
     batch = _Batch(tx, worker)
     for wave in _waves(outcomes):
         batch.apply(wave)
@@ -35,7 +33,7 @@ def report_outcomes(
     applied = batch.applied
     missing = [place for place in range(len(outcomes)) if place not in applied]
     last.remember(tx, request_no, [str(place) for place in missing])
-    return _answer(len(outcomes), set(missing)), batch.destinations.wakes
+    return _answer(len(outcomes), set(missing))
 
 
 def _answer(length: int, lost: set[int]) -> list[Applied]:
@@ -89,8 +87,8 @@ class _Batch:
             self._move(lease_no, group)
 
     def _finish(self, lease_no: int, group: list[Numbered], total: str) -> None:
-        rows = self._tx.rows(self._tx.statements.finish, **self._fence(lease_no, group))
-        for _, queue in rows:
+        rows = self._tx.taken(self._tx.statements.finish, **self._fence(lease_no, group))
+        for _, queue, _ in rows:
             self.destinations.count(queue, total)
         self._note_applied(group, {row[0] for row in rows})
 
@@ -112,9 +110,7 @@ class _Batch:
             self.applied.add(place)
 
     def _move(self, lease_no: int, group: list[Numbered]) -> None:
-        tables, statements = self._tx.statements.tables, self._tx.statements
-        columns = tables.columns(tables.running)
-        rows = self._tx.take(statements.take_held, columns, **self._fence(lease_no, group))
+        rows = self._tx.take(self._tx.statements.take_held, **self._fence(lease_no, group))
         by_id = {row["id"]: row for row in rows}
         for _, outcome in group:
             if outcome.id in by_id:

@@ -11,7 +11,7 @@ from wg_core.sql.prepared import Prepared
 
 if TYPE_CHECKING:
     from wg_core.sql.flavor import Flavor, Row
-    from wg_core.sql.statements import Statements
+    from wg_core.sql.statements import Statements, Take
 
 
 class ConflictError(BackendUnavailableError):
@@ -41,13 +41,15 @@ class Cursor(Protocol):
 class Transaction:
     """Runs prepared statements on a cursor. Not thread-safe, like its connection."""
 
-    __slots__ = ("cursor", "flavor", "now", "statements")
+    __slots__ = ("cursor", "flavor", "now", "statements", "woken")
 
     def __init__(self, cursor: Cursor, statements: Statements, flavor: Flavor, now: Timestamp | None) -> None:
         self.cursor = cursor
         self.statements = statements
         self.flavor = flavor
         self.now = flavor.now() if now is None else now
+        self.woken: set[str] = set()
+        """Queues in which jobs become ready: who waits for them is woken when this commits."""
 
     def rows(self, statement: Prepared, **parameters: Any) -> list[tuple[Any, ...]]:
         """Return all rows of a statement."""
@@ -63,9 +65,16 @@ class Transaction:
         """Return the first column of all rows."""
         return [row[0] for row in self.rows(statement, **parameters)]
 
-    def take(self, statement: Prepared, columns: Sequence[str], **parameters: Any) -> list[Row]:
-        """Run a DELETE … RETURNING of these columns and return the rows by name, in no particular order."""
-        return [dict(zip(columns, row, strict=True)) for row in self.rows(statement, **parameters)]
+    def take(self, take: Take, **parameters: Any) -> list[Row]:
+        """Take rows from a table and return them by column name, in no particular order."""
+        return [dict(zip(take.columns, row, strict=True)) for row in self.taken(take, **parameters)]
+
+    def taken(self, take: Take, **parameters: Any) -> list[tuple[Any, ...]]:
+        """Take rows from a table and return them as `take.columns`, in no particular order."""
+        rows = self.rows(take.read, **parameters)
+        if rows and take.delete is not None:
+            self.run(take.delete, keys=self.flavor.keys_value([row[take.key_place] for row in rows]))
+        return rows
 
     def run(self, statement: Prepared, **parameters: Any) -> int:
         """Run a statement and return how many rows it changed."""
@@ -76,6 +85,6 @@ class Transaction:
         """Run a statement for each row."""
         self.cursor.executemany(statement.text, [statement.arguments(row) for row in rows])
 
-    def ids(self, values: Iterable[str]) -> Any:
+    def ids(self, values: Iterable[str | int]) -> Any:
         """Return the value of a list parameter."""
         return self.flavor.list_value(list(values))

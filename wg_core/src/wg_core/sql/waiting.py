@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from wg_core.errors import BackendError, BackendUnavailableError
 
 SHORTEST_PAUSE = 0.001
 LONGEST_PAUSE = 0.02
-"""Seconds between two looks: short after work, longer when nothing happens. Waking up costs more than the look."""
+"""Seconds between two looks by default. Waking up costs more than a look at a file."""
 _GROWTH = 1.25
 _ERROR_PAUSE = 1.0
 
@@ -31,8 +31,8 @@ class Waiter(ABC):
         """See `Backend.interrupt`."""
 
     @abstractmethod
-    def notify(self) -> None:
-        """Jobs became ready through this instance (their transaction is committed): wake who waits for them."""
+    def notify(self, queues: Collection[str]) -> None:
+        """Jobs became ready in these queues through this instance, and are committed: wake who waits for them."""
 
     @abstractmethod
     def close(self) -> None:
@@ -58,19 +58,31 @@ class Bell:
 
 
 class PollingWaiter(Waiter):
-    """Looks whether anything was written since the last look, and hears at once what this process writes.
+    """Looks whether there is a ready job, now and then, and hears at once what this process writes.
 
-    `has_ready(queues)` asks the store. `version()` is something cheap that differs after every commit of anybody;
-    None: nobody but this process writes, so nothing needs to be polled.
+    `has_ready(queues)` asks the store. `version()` is something cheaper that differs after every commit of anybody:
+    with it the store is asked only when something was written. The pauses (seconds) between two looks are short after
+    work, and grow to the longest when nothing happens; `polls=False`: nobody but this process writes, so only its
+    bell is listened to.
     """
 
     def __init__(
-        self, bell: Callable[[], Bell], has_ready: Callable[[Queues], bool], version: Callable[[], int] | None
+        self,
+        bell: Callable[[], Bell],
+        has_ready: Callable[[Queues], bool],
+        version: Callable[[], int] | None = None,
+        *,
+        polls: bool = True,
+        shortest_pause: float = SHORTEST_PAUSE,
+        longest_pause: float = LONGEST_PAUSE,
     ) -> None:
         self._find_bell = bell
         self._bell = bell()
         self._has_ready = has_ready
         self._version = version
+        self._polls = polls
+        self._shortest_pause = shortest_pause
+        self._longest_pause = longest_pause
         self._interrupted = False
         self._closed = False
 
@@ -87,18 +99,22 @@ class PollingWaiter(Waiter):
             self._interrupted = False
 
     def _poll(self, queues: Queues, deadline: float) -> None:
-        pause = SHORTEST_PAUSE
+        pause = self._shortest_pause
         heard: tuple[int, int] | None = None
         while not (self._interrupted or self._closed):
             news = (self._bell.rings, self._version() if self._version else 0)
-            if news != heard and self._has_ready(queues):
+            if self._is_news(news, heard) and self._has_ready(queues):
                 return
             heard = news
             remaining = deadline - time.monotonic()
             if remaining <= 0:
                 return
-            self._pause(news[0], min(pause, remaining) if self._version else remaining)
-            pause = min(pause * _GROWTH, LONGEST_PAUSE)
+            self._pause(news[0], min(pause, remaining) if self._polls else remaining)
+            pause = min(pause * _GROWTH, self._longest_pause)
+
+    def _is_news(self, news: tuple[int, int], heard: tuple[int, int] | None) -> bool:
+        """Whether a look may find something; without a version every look may."""
+        return news != heard or (self._polls and self._version is None)
 
     def _pause(self, rings: int, seconds: float) -> None:
         with self._bell.changed:
@@ -111,7 +127,7 @@ class PollingWaiter(Waiter):
             self._interrupted = True
             self._bell.changed.notify_all()
 
-    def notify(self) -> None:
+    def notify(self, queues: Collection[str]) -> None:
         """Wake the waiters of this process; others notice the new version."""
         self._bell.ring()
 

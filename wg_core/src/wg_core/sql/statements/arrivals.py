@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 
 from wg_core.sql.prepared import Prepared
-from wg_core.sql.statements.base import StatementSet
+from wg_core.sql.statements.base import StatementSet, Take
 
 _NEW = ("id", "name", "queue", "rank", "body", "max_retries", "at_most_once", "enqueued_at", "expires_at")
 
@@ -31,22 +31,27 @@ class Arrivals(StatementSet):
         return (*_NEW, "ready_at" if "ready_at" in table.columns else "run_at")
 
     def enqueue_one(self, table: Table) -> Prepared:
-        """Insert one new job unless its id is known: one statement, so it can be a transaction of its own."""
+        """Insert one new job unless its id is known: one statement, so it can be a transaction of its own.
+
+        It may reach a server late, after the client gave up waiting and sent it again: so it looks, be the id new or
+        not.
+        """
 
         def compose() -> ClauseElement:
             columns = self.new_columns(table)
-            new = select(*(_typed(table, name).label(name) for name in columns)).subquery("new")
             # In its own table too: a conflict is not noticed where another transaction just moves the job away.
-            unknown = [~exists().where(known.columns.id == new.c.id) for known in self.tables.by_state.values()]
-            numbered, values = self._with_new_seq(table, [new.c[name] for name in columns])
-            source = select(*values).select_from(new).where(*unknown)
+            # By parameters and not by a subquery that names them: MariaDB would plan that for longer than it inserts.
+            new = {name: _typed(table, name) for name in columns}
+            unknown = [~exists().where(known.columns.id == new["id"]) for known in self.tables.by_state.values()]
+            numbered, values = self._with_new_seq(table, list(new.values()))
+            source = select(*values).where(*unknown)
             names = [*numbered, *columns]
-            return self.flavor.insert_ignore(table).from_select(names, source, include_defaults=False)
+            return insert(table).from_select(names, source, include_defaults=False)
 
         return self.of_table("enqueue_one", table, compose)
 
     def insert_new(self, table: Table) -> Prepared:
-        """Insert a new job whose id is known to be new."""
+        """Insert a job whose id was never used before; parameters are `new_columns`, in their order."""
         return self._insert(table, "insert_new", self.new_columns(table))
 
     @cached_property
@@ -55,6 +60,25 @@ class Arrivals(StatementSet):
         return self.prepare(
             union_all(*(select(table.c.id).where(self.ids(table)) for table in self.tables.by_state.values()))
         )
+
+    @cached_property
+    def known_elsewhere(self) -> Prepared:
+        """Return which of the ids exist in a job table other than ready."""
+        others = (table for table in self.tables.by_state.values() if table is not self.tables.jobs)
+        return self.prepare(union_all(*(select(table.c.id).where(self.ids(table)) for table in others)))
+
+    def drop_ids(self, table: Table) -> Take:
+        """Delete jobs that this transaction has inserted, by id; answers (queue, seq).
+
+        A locking read would lock, in a caller's transaction at REPEATABLE READ, the gap before them on InnoDB, too, and
+        nobody could enqueue ids that belong there.
+        """
+
+        def compose() -> Take:
+            own = self.ids(table)
+            return self.take_where(table, self.id_index(table), own, columns=("queue", "seq"), locks=False)
+
+        return self.take_of_table("drop_ids", table, compose)
 
     @cached_property
     def add_queue(self) -> Prepared:

@@ -12,7 +12,6 @@ from sqlalchemy import (
     Select,
     bindparam,
     delete,
-    exists,
     insert,
     select,
     update,
@@ -49,7 +48,8 @@ class Claims(StatementSet):
     def lease(self) -> Prepared:
         """Return lease_until, gone, and the last request number and answer of one operation of a worker.
 
-        The worker's row stays locked in share mode, so that no rescue forgets a worker that is just reserving.
+        The worker's row stays locked in share mode, so that no rescue gives up a worker that is just doing something;
+        where there is a mode that lets beats through all the same, in that.
         """
         workers, requests = self.tables.workers, self.tables.requests
         last = (requests.c.worker == workers.c.id) & (requests.c.operation == bindparam("operation"))
@@ -57,7 +57,7 @@ class Claims(StatementSet):
             select(workers.c.lease_until, workers.c.gone, requests.c.request_no, requests.c.answer)
             .select_from(workers.outerjoin(requests, last))
             .where(workers.c.id == bindparam("worker"))
-            .with_for_update(read=True, of=workers)
+            .with_for_update(read=True, key_share=True, of=workers)
         )
 
     @cached_property
@@ -86,8 +86,11 @@ class Claims(StatementSet):
         queues, jobs = self.tables.queues, self.tables.jobs
 
         def compose() -> ClauseElement:
-            holds_a_job = exists().where(jobs.c.queue == queues.c.name)
-            query = select(queues.c.name).where(queues.c.paused == ZERO, holds_a_job)
+            # Not EXISTS, which planners turn into a join that walks along the index through all jobs of a long queue;
+            # and in order, or one that believes all jobs to be in this queue reads the table instead of the index.
+            waiting = select(ONE).select_from(jobs).where(jobs.c.queue == queues.c.name)
+            a_job = waiting.order_by(jobs.c.rank, jobs.c.seq).limit(ONE).scalar_subquery()
+            query = select(queues.c.name).where(queues.c.paused == ZERO, a_job.is_not(None))
             if listed:
                 query = query.where(self.flavor.in_list(queues.c.name, "queues"))
             return query.order_by(queues.c.name)

@@ -8,14 +8,13 @@ from sqlalchemy import (
     ClauseElement,
     Table,
     bindparam,
-    delete,
     func,
     select,
     update,
 )
 
 from wg_core.sql.prepared import Prepared
-from wg_core.sql.statements.base import ONE, ZERO, StatementSet
+from wg_core.sql.statements.base import ONE, ZERO, StatementSet, Take
 
 
 class Moves(StatementSet):
@@ -23,63 +22,72 @@ class Moves(StatementSet):
 
     def due_times(self, table: Table) -> Prepared:
         """Return when the next `limit` jobs are due, soonest first."""
-        return self.of_table(
-            "due_times",
-            table,
-            lambda: select(table.c.run_at).order_by(table.c.run_at, table.c.seq).limit(bindparam("limit")),
-        )
-
-    def take_due(self, table: Table) -> Prepared:
-        """Take the first `limit` jobs that are due."""
 
         def compose() -> ClauseElement:
-            waiting = table.alias("waiting")
+            times = select(table.c.run_at).order_by(table.c.run_at, table.c.seq).limit(bindparam("limit"))
+            return self.flavor.along_index(times, table, f"{table.name}_order")
+
+        return self.of_table("due_times", table, compose)
+
+    def take_due(self, table: Table) -> Take:
+        """Take the first `limit` jobs that are due."""
+
+        def compose() -> Take:
             due = (
-                select(waiting.c.seq)
-                .where(waiting.c.run_at <= bindparam("now"))
-                .order_by(waiting.c.run_at, waiting.c.seq)
+                select(table)
+                .where(table.c.run_at <= bindparam("now"))
+                .order_by(table.c.run_at, table.c.seq)
                 .limit(bindparam("limit"))
                 .with_for_update(skip_locked=True)
             )
-            return self.take_all(table, self.flavor.in_query(table.c.seq, due))
+            return self.take_found(table, self.flavor.along_index(due, table, f"{table.name}_order"))
 
-        return self.of_table("take_due", table, compose)
+        return self.take_of_table("due", table, compose)
 
-    def take_ids(self, table: Table) -> Prepared:
+    def take_ids(self, table: Table) -> Take:
         """Take jobs by id."""
-        return self.of_table("take_ids", table, lambda: self.take_all(table, self.ids(table)))
+        return self.take_of_table("ids", table, lambda: self.take_where(table, self.id_index(table), self.ids(table)))
 
     def lock_ids(self, table: Table) -> Prepared:
         """Return which of the ids are in the table, and lock them."""
-        return self.of_table("lock_ids", table, lambda: select(table.c.id).where(self.ids(table)).with_for_update())
+
+        def compose() -> ClauseElement:
+            # With a column that is in no index: what an index alone can answer is read, and locked, from end to end.
+            found = select(table.c.id, table.c.name).where(self.ids(table)).with_for_update()
+            return self.flavor.along_index(found, table, self.id_index(table))
+
+        return self.of_table("lock_ids", table, compose)
 
     def set_rank(self, table: Table) -> Prepared:
         """Change the priority of jobs by id."""
-        return self.of_table(
-            "set_rank", table, lambda: update(table).where(self.ids(table)).values(rank=bindparam("new_rank"))
-        )
+
+        def compose() -> ClauseElement:
+            statement = update(table).where(self.ids(table)).values(rank=bindparam("new_rank"))
+            return self.flavor.updated_along_index(statement, self.id_index(table))
+
+        return self.of_table("set_rank", table, compose)
 
     @cached_property
     def request_cancel(self) -> Prepared:
         """Mark running jobs as to be cancelled."""
         running = self.tables.running
-        return self.prepare(update(running).where(self.ids(running)).values(cancel_requested=ONE))
+        statement = update(running).where(self.ids(running)).values(cancel_requested=ONE)
+        return self.prepare(self.flavor.updated_along_index(statement, self.id_index(running)))
 
-    def take_expired(self, table: Table) -> Prepared:
-        """Delete up to `limit` waiting jobs whose time ran out; answers their queues."""
+    def take_expired(self, table: Table) -> Take:
+        """Take up to `limit` waiting jobs whose time ran out; answers (queue, seq)."""
 
-        def compose() -> ClauseElement:
-            waiting = table.alias("waiting")
+        def compose() -> Take:
             over = (
-                select(waiting.c.seq)
-                .where(waiting.c.expires_at.is_not(None), waiting.c.expires_at <= bindparam("now"))
-                .order_by(waiting.c.expires_at)
+                select(table.c.queue, table.c.seq)
+                .where(table.c.expires_at.is_not(None), table.c.expires_at <= bindparam("now"))
+                .order_by(table.c.expires_at)
                 .limit(bindparam("limit"))
                 .with_for_update(skip_locked=True)
             )
-            return delete(table).where(self.flavor.in_query(table.c.seq, over)).returning(table.c.queue)
+            return self.take_found(table, self.flavor.along_index(over, table, f"{table.name}_expires"))
 
-        return self.of_table("take_expired", table, compose)
+        return self.take_of_table("expired", table, compose)
 
     @cached_property
     def oldest_dead(self) -> Prepared:

@@ -99,9 +99,16 @@ class Queries(StatementSet):
                 beyond: ColumnElement[Any] = bindparam(f"key_{columns[fixed].name}")
                 query = query.where(columns[fixed] < beyond if downwards else columns[fixed] > beyond)
             order = [column.desc() if downwards else column for column in columns]
-            return query.order_by(*order).limit(bindparam("limit"))
+            index = self.id_index(table) if state is JobState.RUNNING else f"{table.name}_order"
+            return self.flavor.along_index(query.order_by(*order).limit(bindparam("limit")), table, index)
 
         return self.of_table(f"page {fixed} {after}", table, compose)
+
+    @cached_property
+    def store_id(self) -> Prepared:
+        """Return the id that the store gave itself; no row before schema version 2."""
+        meta = self.tables.meta
+        return self.prepare(select(meta.c.value).where(meta.c.key == literal_column("'store_id'")))
 
     # ------------------------------------------------------------------ counts
 

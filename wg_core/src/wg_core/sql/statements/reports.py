@@ -7,13 +7,12 @@ from functools import cached_property
 from sqlalchemy import (
     ColumnElement,
     bindparam,
-    delete,
     select,
     update,
 )
 
 from wg_core.sql.prepared import Prepared
-from wg_core.sql.statements.base import ONE, StatementSet
+from wg_core.sql.statements.base import ONE, StatementSet, Take
 from wg_core.sql.tables import COUNTER_COLUMNS
 
 
@@ -28,29 +27,31 @@ class Reports(StatementSet):
         ]
 
     @cached_property
-    def finish(self) -> Prepared:
-        """Delete held jobs; answers (id, queue)."""
+    def finish(self) -> Take:
+        """Take held jobs that are over; answers (id, queue, seq)."""
         running = self.tables.running
-        return self.prepare(
-            delete(running).where(self.ids(running), *self._fence()).returning(running.c.id, running.c.queue)
-        )
+        held = (self.ids(running), *self._fence())
+        return self.take_where(running, self.id_index(running), *held, columns=("id", "queue", "seq"))
 
     @cached_property
-    def take_held(self) -> Prepared:
+    def take_held(self) -> Take:
         """Take held jobs; answers all columns of running."""
-        return self.prepare(self.take_all(self.tables.running, self.ids(self.tables.running), *self._fence()))
+        running = self.tables.running
+        return self.take_where(running, self.id_index(running), self.ids(running), *self._fence())
 
     @cached_property
     def lock_held(self) -> Prepared:
         """Return which of the ids are held, and lock them."""
         running = self.tables.running
-        return self.prepare(select(running.c.id).where(self.ids(running), *self._fence()).with_for_update())
+        held = select(running.c.id).where(self.ids(running), *self._fence()).with_for_update()
+        return self.prepare(self.flavor.along_index(held, running, self.id_index(running)))
 
     @cached_property
     def mark_started(self) -> Prepared:
         """Note that the handlers of held jobs are about to run."""
         running = self.tables.running
-        return self.prepare(update(running).where(self.ids(running), *self._fence()).values(started=ONE))
+        statement = update(running).where(self.ids(running), *self._fence()).values(started=ONE)
+        return self.prepare(self.flavor.updated_along_index(statement, self.id_index(running)))
 
     @cached_property
     def set_progress(self) -> Prepared:

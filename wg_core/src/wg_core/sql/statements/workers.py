@@ -15,7 +15,7 @@ from sqlalchemy import (
 )
 
 from wg_core.sql.prepared import Prepared
-from wg_core.sql.statements.base import ONE, ZERO, StatementSet
+from wg_core.sql.statements.base import ONE, ZERO, StatementSet, Take
 from wg_core.sql.tables import COUNTER_COLUMNS
 
 
@@ -41,6 +41,21 @@ class Workers(StatementSet):
         )
 
     @cached_property
+    def known_workers(self) -> Prepared:
+        """Return which of some workers are known and not gone."""
+        workers = self.tables.workers
+        return self.prepare(
+            select(workers.c.id).where(self.flavor.in_list(workers.c.id, "workers"), workers.c.gone == ZERO)
+        )
+
+    @cached_property
+    def free_workers(self) -> Prepared:
+        """Return which of some workers' rows nobody keeps from being updated, and lock them."""
+        workers = self.tables.workers
+        some = select(workers.c.id).where(self.flavor.in_list(workers.c.id, "workers")).order_by(workers.c.id)
+        return self.prepare(some.with_for_update(skip_locked=True, key_share=True))
+
+    @cached_property
     def cancels(self) -> Prepared:
         """Return (worker, id, lease_no) of the pending cancels of some workers."""
         running = self.tables.running
@@ -63,17 +78,22 @@ class Workers(StatementSet):
         return self.prepare(select(running.c.id, running.c.lease_no).where(running.c.worker == bindparam("worker")))
 
     @cached_property
-    def mark_gone(self) -> Prepared:
-        """Give up the workers whose lease is over; those that are just doing something are left for the next time."""
+    def lock_expired(self) -> Prepared:
+        """Return the workers whose lease is over and lock them; those that are just doing something are left out."""
         workers = self.tables.workers
-        candidate = workers.alias("candidate")
         over = (
-            select(candidate.c.id)
-            .where(candidate.c.lease_until <= bindparam("now"), candidate.c.gone == ZERO)
-            .order_by(candidate.c.id)
+            select(workers.c.id)
+            .where(workers.c.lease_until <= bindparam("now"), workers.c.gone == ZERO)
+            .order_by(workers.c.lease_until)
             .with_for_update(skip_locked=True)
         )
-        return self.prepare(update(workers).where(self.flavor.in_query(workers.c.id, over)).values(gone=ONE))
+        return self.prepare(self.flavor.along_index(over, workers, f"{workers.name}_lease"))
+
+    @cached_property
+    def mark_gone(self) -> Prepared:
+        """Give workers up for good."""
+        workers = self.tables.workers
+        return self.prepare(update(workers).where(self.flavor.in_list(workers.c.id, "workers")).values(gone=ONE))
 
     @cached_property
     def lock_worker(self) -> Prepared:
@@ -82,25 +102,27 @@ class Workers(StatementSet):
         return self.prepare(select(workers.c.id).where(workers.c.id == bindparam("worker")).with_for_update())
 
     @cached_property
-    def take_of_worker(self) -> Prepared:
+    def take_of_worker(self) -> Take:
         """Take all that one worker holds."""
         running = self.tables.running
-        return self.prepare(self.take_all(running, running.c.worker == bindparam("worker")))
+        held = select(running).where(running.c.worker == bindparam("worker")).with_for_update()
+        return self.take_found(running, self.flavor.along_index(held, running, f"{running.name}_worker"))
 
     @cached_property
-    def take_of_gone(self) -> Prepared:
-        """Take up to `limit` jobs of workers that were given up, the longest dead worker first."""
-        running, workers = self.tables.running, self.tables.workers
-        held = running.alias("held")
-        of_gone = (
-            select(held.c.seq)
-            .join_from(workers, held, held.c.worker == workers.c.id)
-            .where(workers.c.lease_until <= bindparam("now"), workers.c.gone == ONE)
-            .order_by(workers.c.lease_until)
-            .limit(bindparam("limit"))
-            .with_for_update(of=held, skip_locked=True)
-        )
-        return self.prepare(self.take_all(running, self.flavor.in_query(running.c.seq, of_gone)))
+    def given_up(self) -> Prepared:
+        """Return the workers that were given up, the longest dead first; they stay so, and need no lock."""
+        workers = self.tables.workers
+        over = (workers.c.lease_until <= bindparam("now"), workers.c.gone == ONE)
+        query = select(workers.c.id).where(*over).order_by(workers.c.lease_until)
+        return self.prepare(self.flavor.along_index(query, workers, f"{workers.name}_lease"))
+
+    @cached_property
+    def take_some_of_worker(self) -> Take:
+        """Take up to `limit` of the jobs that a worker holds, without those that another rescuer is just taking."""
+        running = self.tables.running
+        held = select(running).where(running.c.worker == bindparam("worker")).limit(bindparam("limit"))
+        locking = held.with_for_update(skip_locked=True)
+        return self.take_found(running, self.flavor.along_index(locking, running, f"{running.name}_worker"))
 
     @cached_property
     def empty_handed(self) -> Prepared:
@@ -109,7 +131,8 @@ class Workers(StatementSet):
         holds_a_job = exists().where(running.c.worker == workers.c.id)
         over = (workers.c.lease_until <= bindparam("now"), workers.c.gone == ONE)
         idle = select(workers.c.id).where(*over, ~holds_a_job).order_by(workers.c.id)
-        return self.prepare(idle.with_for_update(skip_locked=True))
+        locking = idle.with_for_update(skip_locked=True)
+        return self.prepare(self.flavor.along_index(locking, workers, f"{workers.name}_lease"))
 
     @cached_property
     def forget_worker(self) -> tuple[Prepared, ...]:

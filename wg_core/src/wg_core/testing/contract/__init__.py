@@ -17,7 +17,9 @@ below the import:
 * `backend_url`: the store under test (required);
 * `backend_options`: keywords for `open_backend` (default: none);
 * `residue`: a callable that counts what the store keeps in `namespace`, by kind, such as rows per table or keys.
-  Given, the tests of `growth` compare its answers; without it they only run the cycles.
+  Given, the tests of `growth` compare its answers; without it they only run the cycles;
+* `connect_as_caller`: a callable that opens a connection of the caller's to the store, for `enqueue(connection=…)`;
+  needed where the backend declares `transactional`.
 
 A test is about the core tier, or names with `@requires` the capabilities it is about. Where a backend does not declare
 one of them the test asserts instead that its calls are refused by name. Nothing is skipped. Time is handed to the
@@ -35,6 +37,8 @@ import pytest
 pytest.register_assert_rewrite(*(f"{__name__}.{module.name}" for module in pkgutil.iter_modules(__path__)))
 
 from wg_core.testing.contract._fixtures import *
+from wg_core.testing.contract.alter_races import *
+from wg_core.testing.contract.arrival_races import *
 from wg_core.testing.contract.at_most_once import *
 from wg_core.testing.contract.content import *
 from wg_core.testing.contract.counts import *
@@ -50,6 +54,7 @@ from wg_core.testing.contract.order import *
 from wg_core.testing.contract.pause import *
 from wg_core.testing.contract.process_races import *
 from wg_core.testing.contract.report import *
+from wg_core.testing.contract.request_races import *
 from wg_core.testing.contract.rescue import *
 from wg_core.testing.contract.reserve import *
 from wg_core.testing.contract.retire import *
@@ -57,13 +62,17 @@ from wg_core.testing.contract.retry import *
 from wg_core.testing.contract.same_as_memory import *
 from wg_core.testing.contract.schedule import *
 from wg_core.testing.contract.thread_races import *
+from wg_core.testing.contract.transactional import *
 from wg_core.testing.contract.waiting import *
+from wg_core.testing.contract.worker_races import *
 
 _FIXTURES = [
     "backend",
     "backend_options",
+    "caller",
     "child_order",
     "clock",
+    "connect_as_caller",
     "far_worker",
     "faulty",
     "in_each_state",

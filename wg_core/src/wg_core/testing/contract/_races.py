@@ -1,4 +1,4 @@
-"""Letting things happen at the same moment: in threads, and in processes that wait for a starting signal."""
+"""Letting things happen at the same moment, in threads and in processes, and looking at what is left of the jobs."""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ import json
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from wg_core.testing.contract._actors import PATIENCE_SECONDS
+from wg_core.backend import Backend
+from wg_core.job import JobRecord, JobState
+from wg_core.testing.clock import Clock
+from wg_core.testing.contract._actors import PATIENCE_SECONDS, exact, found_ids
 
 Answer = TypeVar("Answer")
+
+STORED_STATES = (JobState.SCHEDULED, JobState.READY, JobState.RUNNING, JobState.RETRY, JobState.DEAD)
 
 
 def at_once(*calls: Callable[[], Answer]) -> list[Answer]:
@@ -26,6 +32,32 @@ def at_once(*calls: Callable[[], Answer]) -> list[Answer]:
     with ThreadPoolExecutor(len(calls), thread_name_prefix="racer") as threads:
         futures = [threads.submit(run, call) for call in calls]
         return [future.result(4 * PATIENCE_SECONDS) for future in futures]
+
+
+def assert_each_in_one_place(
+    backend: Backend, clock: Clock, ids: Sequence[str], *, deleted: int = 0
+) -> dict[str, JobState]:
+    """Assert that every job stands in one place or has ended, and that all counts say so; return who stands where.
+
+    `ids` are all jobs that were ever stored in the namespace, `deleted` is how many of them were deleted or pruned.
+    """
+    records = {record.id: record for record in backend.get(ids)}
+    stats = exact(backend, clock)
+    for state in STORED_STATES:
+        here = sorted(record.id for record in records.values() if record.state is state)
+        assert sorted(found_ids(backend, state)) == here
+        assert getattr(stats, state.value) == len(here), f"a job is {state} and something else"
+    ended = sum(queue.done + queue.cancelled + queue.expired for queue in stats.queues.values())
+    assert ended + deleted == len(ids) - len(records)
+    _assert_none_is_stranded(backend, clock, records)
+    return {job_id: record.state for job_id, record in records.items()}
+
+
+def _assert_none_is_stranded(backend: Backend, clock: Clock, records: dict[str, JobRecord]) -> None:
+    """Assert that every running job is held by a worker that the store knows, so that a rescue would find it."""
+    held = Counter(record.worker for record in records.values() if record.state is JobState.RUNNING)
+    known = {worker.id: worker.running for worker in backend.workers(now=clock.now) if worker.running}
+    assert known == dict(held)
 
 
 def in_processes(orders: Sequence[dict[str, Any]]) -> list[Any]:
