@@ -1,4 +1,4 @@
-"""Fixtures that every test may use: a private Redis per test process, and names of one's own."""
+"""Fixtures for every test: one private server of each product per test process, and names of one's own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from wg_core.testing.servers import RedisServer
+from wg_core.testing.servers import MariaDBServer, PostgresServer, RedisServer
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +22,33 @@ def redis_url(redis_server: RedisServer) -> str:
     """The URL of the shared Redis, emptied."""
     redis_server.flush()
     return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A durable PostgreSQL that no test may kill, pause or reconfigure: those start their own."""
+    with PostgresServer() as server:
+        yield server
+        server.stop_immediately()  # an orderly stop would write out the tables of hundreds of tests for half a minute
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> str:
+    """The URL of the shared PostgreSQL; not emptied, so use `fresh_namespace`."""
+    return postgres_server.url
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariaDBServer]:
+    """A durable MariaDB that no test may kill, pause or reconfigure: those start their own."""
+    with MariaDBServer() as server:
+        yield server
+
+
+@pytest.fixture
+def mysql_url(mariadb_server: MariaDBServer) -> str:
+    """The URL of the shared MariaDB; not emptied, so use `fresh_namespace`."""
+    return mariadb_server.url
 
 
 @pytest.fixture

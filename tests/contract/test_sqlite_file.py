@@ -36,12 +36,18 @@ def residue(database: Path) -> Callable[[], Mapping[str, int]]:
     return count
 
 
+@pytest.fixture
+def connect_as_caller(database: Path) -> Callable[[], sqlite3.Connection]:
+    return lambda: sqlite3.connect(database)
+
+
 def test_what_the_sqlite_backend_declares_for_a_file(backend: Backend) -> None:
     assert backend.capabilities == {
         Capability.INSPECT,
         Capability.ALTER,
         Capability.DELAY,
         Capability.PAUSE,
+        Capability.TRANSACTIONAL,
         Capability.MULTI_PROCESS,
         Capability.DURABLE,
     }

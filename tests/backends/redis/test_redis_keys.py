@@ -16,10 +16,11 @@ from wg_core.protocol import CancelJobs, DeleteJobs, RequeueJobs, Retention
 from wg_redis import RedisBackend
 from wg_redis._scripts import load
 
-README = Path(__file__).parents[3] / "wg_redis" / "README.md"
-SCRIPTS = README.parent / "src" / "wg_redis" / "lua"
-DOCUMENTED = dict(re.findall(r"^\| `\{ns\}:([^`]+)` \| (\w+) \|", README.read_text(encoding="utf-8"), re.MULTILINE))
-"""Type by key, from the README's table: `running:<worker>` is a hash."""
+ROOT = Path(__file__).parents[3]
+PAGE = ROOT / "docs" / "stores" / "redis.md"
+SCRIPTS = ROOT / "wg_redis" / "src" / "wg_redis" / "lua"
+DOCUMENTED = dict(re.findall(r"^\| `\{ns\}:([^`]+)` \| (\w+) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
+"""Type by key, from the table of the page: `running:<worker>` is a hash."""
 
 
 def keys_by_name(client: Redis) -> dict[str, str]:

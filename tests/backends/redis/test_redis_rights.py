@@ -45,7 +45,7 @@ def as_user(server: RedisServer, name: str, *rights: str) -> str:
 
 
 RIGHTS = ("~{shop}:*", "+@read", "+@write", "+@scripting", "+@connection", "+time", "+info", "+ping")
-"""What the README tells people to grant."""
+"""What the page tells people to grant."""
 
 
 def test_the_documented_rights_are_enough(open_redis: OpenRedis, own_server: RedisServer) -> None:
@@ -68,7 +68,7 @@ def test_health_does_without_info_and_config(open_redis: OpenRedis, own_server: 
 
 def test_a_missing_right_is_refused_for_good(open_redis: OpenRedis, own_server: RedisServer) -> None:
     backend = open_redis(as_user(own_server, "app", "~{other}:*", *RIGHTS[1:]), "shop")
-    with pytest.raises(BackendRejectedError, match=r"refuses: .*; the README of wg-redis lists the rights"):
+    with pytest.raises(BackendRejectedError, match=r"refuses: .*; docs/stores/redis.md lists the rights"):
         backend.enqueue([new_job()])
 
 

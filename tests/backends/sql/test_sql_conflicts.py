@@ -40,7 +40,7 @@ def flavor(tmp_path: Path) -> CollidingFlavor:
 @pytest.fixture
 def backend(tmp_path: Path, flavor: CollidingFlavor) -> Iterator[SqlBackend]:
     with SQLiteBackend.open(f"sqlite:{tmp_path / 'jobs.db'}", "wg") as backend:
-        backend._flavor = flavor
+        backend._store.flavor = flavor
         backend.beat([WorkerBeat(worker="w", lease_seconds=600.0, first=True)])
         backend.enqueue([NewJob(id="a", name="n", body=b"{}")])
         yield backend
@@ -68,5 +68,5 @@ def test_collisions_that_go_on_are_told_and_nothing_has_happened(backend: SqlBac
 def test_a_request_is_remembered_only_in_place_of_the_one_that_was_seen(backend: SqlBackend, seen: int | None) -> None:
     assert backend.report("w", [Ack(id="a", lease_no=1)], request_no=2) == [Applied.LOST]
     with pytest.raises(ConflictError):
-        backend._write(lambda tx: LastRequest("w", "report", number=seen, answer=b"[]").remember(tx, 4, []))
+        backend._store.write(lambda tx: LastRequest("w", "report", number=seen, answer=b"[]").remember(tx, 4, []))
     assert backend.report("w", [], request_no=3) == []

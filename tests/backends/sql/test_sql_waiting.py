@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 
 import pytest
 
@@ -35,7 +37,7 @@ class Store:
         return self.ready
 
     def waiter(self, *, polls: bool = True) -> PollingWaiter:
-        return PollingWaiter(lambda: self.bell, self.has_ready, self.version if polls else None)
+        return PollingWaiter(lambda: self.bell, self.has_ready, self.version if polls else None, polls=polls)
 
 
 @pytest.fixture
@@ -52,6 +54,13 @@ def start(waiter: PollingWaiter, timeout_seconds: float = PATIENCE_SECONDS) -> t
 def ended(thread: threading.Thread) -> bool:
     thread.join(PATIENCE_SECONDS / 2)
     return not thread.is_alive()
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition() and time.monotonic() < deadline:
+        threading.Event().wait(0.001)
+    return condition()
 
 
 def test_a_wait_ends_at_once_when_a_job_is_ready(store: Store) -> None:
@@ -83,11 +92,19 @@ def test_without_a_commit_the_store_is_not_asked_again(store: Store) -> None:
     assert len(store.looks) == 1
 
 
+def test_where_nothing_tells_of_commits_the_store_is_asked_again_and_again(store: Store) -> None:
+    waiter = PollingWaiter(lambda: store.bell, store.has_ready, shortest_pause=0.001, longest_pause=0.002)
+    thread = start(waiter)
+    assert until(lambda: len(store.looks) > 2)
+    store.ready = True
+    assert ended(thread)
+
+
 def test_the_bell_of_the_process_is_heard_without_polling(store: Store) -> None:
     waiter, neighbour = store.waiter(polls=False), store.waiter(polls=False)
     thread = start(waiter)
     store.ready = True
-    neighbour.notify()
+    neighbour.notify({"mail"})
     assert ended(thread)
 
 

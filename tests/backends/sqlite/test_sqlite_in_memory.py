@@ -43,6 +43,6 @@ def test_a_waiter_hears_of_a_job_of_another_backend_without_polling(open_sqlite:
     assert not thread.is_alive()
 
 
-def test_it_is_neither_durable_nor_for_several_processes(open_sqlite: OpenSQLite) -> None:
-    missing = {Capability.MULTI_PROCESS, Capability.DURABLE}
+def test_it_is_neither_durable_nor_for_several_processes_nor_in_a_transaction(open_sqlite: OpenSQLite) -> None:
+    missing = {Capability.MULTI_PROCESS, Capability.DURABLE, Capability.TRANSACTIONAL}
     assert open_sqlite().capabilities - open_sqlite(MEMORY).capabilities == missing

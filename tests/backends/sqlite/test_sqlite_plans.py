@@ -40,7 +40,7 @@ def statements(backend: Backend) -> Iterator[dict[str, tuple[Any, ...]]]:
     seen: dict[str, tuple[Any, ...]] = {}
     connections = backend._connections
     connections.writer().set_trace_callback(None)
-    original_rows, original_run = type(backend)._transaction, connections.write_alone
+    original_rows, original_run = type(backend._store).transaction, connections.write_alone
 
     def spying(self: Backend, cursor: Any, now: int | None) -> Any:
         return original_rows(self, SpyingCursor(cursor, seen), now)
@@ -49,10 +49,10 @@ def statements(backend: Backend) -> Iterator[dict[str, tuple[Any, ...]]]:
         seen[text] = arguments
         return original_run(text, arguments)
 
-    type(backend)._transaction = spying
+    type(backend._store).transaction = spying
     connections.write_alone = spying_alone
     yield seen
-    type(backend)._transaction = original_rows
+    type(backend._store).transaction = original_rows
 
 
 class SpyingCursor:
@@ -197,9 +197,10 @@ def test_a_scan_would_be_noticed(backend: Backend) -> None:
 def test_the_arguments_of_new_jobs_are_in_the_order_of_the_statement(open_sqlite: OpenSQLite) -> None:
     statements = open_sqlite()._statements
     for table in (statements.tables.jobs, statements.tables.scheduled):
-        for statement in (statements.insert_new(table), statements.enqueue_one(table)):
-            assert statement.names == statements.new_columns(table)
-            assert statement.constants == {}
+        columns, looks = statements.new_columns(table), ["id"] * len(statements.tables.by_state)
+        assert statements.insert_new(table).names == columns
+        assert statements.enqueue_one(table).names == (*columns, *looks)
+        assert statements.insert_new(table).constants == statements.enqueue_one(table).constants == {}
 
 
 def test_exact_counts_may_count(backend: Backend) -> None:

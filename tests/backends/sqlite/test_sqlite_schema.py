@@ -51,7 +51,30 @@ def test_a_second_migrate_has_nothing_to_do(open_sqlite: OpenSQLite, database: P
     assert first.migrate().statements
     assert first.migrate().statements == ()
     assert second.migrate(dry_run=True).from_version == migrating.SCHEMA_VERSION
-    assert versions(database) == {"schema_version": "1", "min_compatible": "1"}
+    stored = versions(database)
+    assert len(stored.pop("store_id")) == 32
+    assert stored == {"schema_version": "2", "min_compatible": "1"}
+
+
+def test_statements_printed_once_and_run_twice_make_two_stores(open_sqlite: OpenSQLite, tmp_path: Path) -> None:
+    statements = open_sqlite().migrate(dry_run=True).statements
+    for name in ("one.db", "two.db"):
+        execute(tmp_path / name, *statements)
+    assert versions(tmp_path / "one.db")["store_id"] != versions(tmp_path / "two.db")["store_id"]
+
+
+def test_the_first_use_names_a_store_of_version_1(open_sqlite: OpenSQLite, database: Path) -> None:
+    open_sqlite().enqueue([new_job("a")])
+    execute(
+        database,
+        "DELETE FROM wg_meta WHERE key = 'store_id'",
+        "UPDATE wg_meta SET value = '1' WHERE key = 'schema_version'",
+    )
+    due = open_sqlite().migrate(dry_run=True)
+    assert (due.from_version, due.to_version, len(due.statements)) == (1, 2, 3)
+    assert open_sqlite().stats().ready == 1
+    assert versions(database)["schema_version"] == "2"
+    assert len(versions(database)["store_id"]) == 32
 
 
 @pytest.mark.parametrize("kind", ["TABLE wg_jobs (x)", "VIEW wg_dead AS SELECT 1 AS x"])
@@ -91,7 +114,7 @@ def test_a_schema_that_needs_a_newer_wg_is_refused(open_sqlite: OpenSQLite, data
         "UPDATE wg_meta SET value = '7' WHERE key = 'schema_version'",
         "UPDATE wg_meta SET value = '6' WHERE key = 'min_compatible'",
     )
-    with pytest.raises(SchemaError, match="need at least version 6, this wg has version 1: upgrade wg-core") as error:
+    with pytest.raises(SchemaError, match="need at least version 6, this wg has version 2: upgrade wg-core") as error:
         open_sqlite().stats()
     assert error.value.version == 7
 
@@ -100,17 +123,32 @@ def test_steps_bring_an_older_schema_up_to_date(
     open_sqlite: OpenSQLite, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_sqlite().enqueue([new_job("a")])
-    monkeypatch.setattr(migrating, "SCHEMA_VERSION", 3)
+    monkeypatch.setattr(migrating, "SCHEMA_VERSION", 4)
     monkeypatch.setattr(
         migrating,
         "STEPS",
         {
-            2: lambda tables: [DDL(f"ALTER TABLE {tables.jobs.name} ADD COLUMN colour VARCHAR(10)")],
-            3: lambda tables: [DDL(f"CREATE TABLE {tables.name('extras')} (id VARCHAR(64))")],
+            3: lambda tables, _: [migrating.Change(DDL(f"ALTER TABLE {tables.jobs.name} ADD COLUMN colour TEXT"))],
+            4: lambda tables, _: [migrating.Change(DDL(f"CREATE TABLE {tables.name('extras')} (id TEXT)"))],
         },
     )
     migration = open_sqlite().migrate(dry_run=True)
-    assert (migration.from_version, migration.to_version, len(migration.statements)) == (1, 3, 4)
+    assert (migration.from_version, migration.to_version, len(migration.statements)) == (2, 4, 4)
     assert open_sqlite().stats().ready == 1  # the first use migrates by itself
-    assert versions(database) == {"schema_version": "3", "min_compatible": "1"}
+    assert versions(database)["schema_version"] == "4"
     execute(database, "SELECT colour FROM wg_jobs", "SELECT id FROM wg_extras")
+
+
+def test_without_auto_migrate_a_missing_or_old_schema_is_an_error_with_the_statements(
+    open_sqlite: OpenSQLite, database: Path
+) -> None:
+    with pytest.raises(SchemaError, match="do not exist, and auto_migrate is off; run 'wg migrate'") as error:
+        open_sqlite(auto_migrate=False).stats()
+    assert error.value.statements == open_sqlite().migrate(dry_run=True).statements
+    assert not database.exists()
+    open_sqlite(auto_migrate=False).migrate()  # because somebody asked for it
+    assert open_sqlite(auto_migrate=False).stats().ready == 0
+    execute(database, "UPDATE wg_meta SET value = '1' WHERE key = 'schema_version'")
+    with pytest.raises(SchemaError, match="have version 1, not 2, and auto_migrate is off") as error:
+        open_sqlite(auto_migrate=False).enqueue([new_job("a")])
+    assert all(f"{statement};" in str(error.value) for statement in error.value.statements)
