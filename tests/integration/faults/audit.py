@@ -33,7 +33,6 @@ class Audit:
 def audit(log: Log, backend: Backend, killed: Collection[int]) -> Audit:
     """Compare what was enqueued with what ran, and every repeated start with the kill that explains it."""
     starts: dict[str, list[dict[str, object]]] = defaultdict(list)
-    ended = {(entry["id"], entry["lease_no"]) for entry in log.of("ended")}
     for entry in log.of("started"):
         starts[entry["id"]].append(entry)
     unmatched = [
@@ -42,18 +41,19 @@ def audit(log: Log, backend: Backend, killed: Collection[int]) -> Audit:
         for before, after in itertools.pairwise(entries)
         if before["pid"] not in killed
     ]
-    interrupted = sum(
-        (entry["id"], entry["lease_no"]) not in ended and entry["pid"] in killed
-        for entries in starts.values()
-        for entry in entries
-    )
     return Audit(
         enqueued=frozenset(log.enqueued()),
-        finished=frozenset(job_id for job_id, _ in ended),
+        finished=frozenset(entry["id"] for entry in log.of("ended")),
         dead=frozenset(dead_ids(backend)),
-        interrupted=interrupted,
+        interrupted=interrupted(log, killed),
         unmatched=tuple(unmatched),
     )
+
+
+def interrupted(log: Log, killed: Collection[int]) -> int:
+    """Return how many handlers were running in a process when it was killed."""
+    ended = {(entry["id"], entry["lease_no"]) for entry in log.of("ended")}
+    return sum(entry["pid"] in killed and (entry["id"], entry["lease_no"]) not in ended for entry in log.of("started"))
 
 
 def dead_ids(backend: Backend) -> set[str]:

@@ -14,17 +14,26 @@ sys.path.insert(0, str(Path(__file__).parent))
 from trees import NAMESPACE, Log, Tree
 from wg_core.backend import Backend
 from wg_core.registry import open_backend
-from wg_core.testing.servers import RedisServer
+from wg_core.testing.servers import MariaDBServer, PostgresServer, PrivateServer, RedisServer
+
+SERVERS: dict[str, type[PrivateServer]] = {"redis": RedisServer, "postgres": PostgresServer, "mysql": MariaDBServer}
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=SERVERS)
+def server(request: pytest.FixtureRequest) -> Iterator[PrivateServer]:
+    """A durable server, as started without any option."""
+    with SERVERS[request.param]() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", *SERVERS])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A store that several processes can share."""
     if request.param == "sqlite":
         yield f"sqlite:{tmp_path / 'jobs.db'}"
     else:
-        with RedisServer() as server:
-            yield server.url
+        with SERVERS[request.param]() as running:
+            yield running.url
 
 
 @pytest.fixture

@@ -1,23 +1,31 @@
-"""A producer process of its own: `python producer.py URL NAMESPACE PREFIX COUNT BATCH PAUSE`.
+"""A producer process of its own: `python producer.py URL NAMESPACE PREFIX COUNT BATCH PAUSE [GATE]`.
+
+It ends after COUNT jobs, or after the batch in which the file GATE appeared.
 
 Every id is written to the log only after the enqueue that stored it returned. A batch whose enqueue failed is sent
 again with the same ids until it is answered: that is what a careful producer does, and why enqueue is idempotent.
 Every tenth job is an at-most-once job; those are not sent again when they may have arrived, because they may have run.
+Every 25th takes a hundred times as long as the others, so that a kill at any moment meets handlers that run.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
+from pathlib import Path
 
 import fault_jobs
 from wg_core import Client, JobFunction
 from wg_core.errors import AmbiguousResultError, BackendUnavailableError
 
 
-def main(url: str, namespace: str, *, prefix: str, count: int, batch: int, pause: float) -> None:
+def main(
+    url: str, namespace: str, *, prefix: str, count: int, batch: int, pause: float, gate: Path | None = None
+) -> None:
     with Client.connect(url, namespace=namespace) as client:
         for first in range(0, count, batch):
+            if gate and gate.exists():
+                break
             ids = [f"{prefix}{number:06d}" for number in range(first, min(count, first + batch))]
             enqueue(client, fault_jobs.charge, ids[::10])
             enqueue(client, fault_jobs.step, [job_id for number, job_id in enumerate(ids) if number % 10])
@@ -25,7 +33,7 @@ def main(url: str, namespace: str, *, prefix: str, count: int, batch: int, pause
 
 
 def enqueue(client: Client, function: JobFunction[..., None], ids: list[str]) -> None:
-    jobs = [function.using(id=job_id).job() for job_id in ids]
+    jobs = [function.using(id=job_id).job(*arguments(function, job_id)) for job_id in ids]
     while True:
         try:
             client.enqueue_many(jobs)
@@ -40,6 +48,14 @@ def enqueue(client: Client, function: JobFunction[..., None], ids: list[str]) ->
             return
 
 
+def arguments(function: JobFunction[..., None], job_id: str) -> tuple[float, ...]:
+    """Return for how many seconds the job runs."""
+    if function is fault_jobs.charge:
+        return ()
+    return (0.2,) if int(job_id[-6:]) % 25 == 5 else (0.002,)
+
+
 if __name__ == "__main__":
-    _, url, namespace, prefix, count, batch, pause = sys.argv
-    main(url, namespace, prefix=prefix, count=int(count), batch=int(batch), pause=float(pause))
+    _, url, namespace, prefix, count, batch, pause, *gate = sys.argv
+    numbers = {"count": int(count), "batch": int(batch), "pause": float(pause)}
+    main(url, namespace, prefix=prefix, **numbers, gate=Path(*gate) if gate else None)

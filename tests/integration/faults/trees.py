@@ -19,6 +19,11 @@ HERE = Path(__file__).parent
 NAMESPACE = "faults"
 
 
+def sized(quick: int, *, full: int) -> int:
+    """Return how much to do: WG_FAULTS=full is for `nox -s faults`, which takes its time."""
+    return full if os.environ.get("WG_FAULTS") == "full" else quick
+
+
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
     """Return the first true answer of `condition`; fail with `what` when there is none in time."""
     deadline = time.monotonic() + seconds
@@ -129,10 +134,22 @@ class Tree:
 
 @contextlib.contextmanager
 def producing(
-    log: Log, url: str, namespace: str, *, count: int, batch: int = 100, pause: float = 0.05, prefix: str = "job-"
+    log: Log,
+    url: str,
+    namespace: str,
+    *,
+    count: int,
+    batch: int = 100,
+    pause: float = 0.05,
+    prefix: str = "job-",
+    gate: Path | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a producer process beside the block; it is waited for (and must have succeeded) at the end."""
+    """Run a producer process beside the block; it is waited for (and must have succeeded) at the end.
+
+    With a `gate` it goes on, up to `count`, until that file exists.
+    """
     command = [sys.executable, "producer.py", url, namespace, prefix, str(count), str(batch), str(pause)]
+    command += [str(gate)] if gate else []
     producer = subprocess.Popen(command, cwd=HERE, env={**os.environ, "WG_FAULT_LOG": str(log.path)})
     try:
         yield producer

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,15 +18,25 @@ from supervised import NAMESPACE, Supervised, enqueue_job
 
 from wg_core.backend import Backend
 from wg_core.registry import open_backend
+from wg_core.testing.servers import MariaDBServer, PostgresServer
+
+STORES = ["sqlite", "redis"]
+if os.environ.get("WG_FAULTS") == "full":  # in `nox -s faults`, which takes its time
+    STORES += ["postgres", "mysql"]
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=STORES)
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A store that several processes can share."""
+    """An empty store that several processes can share."""
     if request.param == "sqlite":
         return f"sqlite:{tmp_path / 'jobs.db'}"
-    url: str = request.getfixturevalue("redis_url")
-    return url
+    if request.param == "redis":
+        url: str = request.getfixturevalue("redis_url")
+        return url
+    server: PostgresServer | MariaDBServer = request.getfixturevalue(
+        "postgres_server" if request.param == "postgres" else "mariadb_server"
+    )
+    return server.create_database(f"supervised_{uuid.uuid4().hex[:12]}")
 
 
 @pytest.fixture
