@@ -1,45 +1,53 @@
 """Measure wg against the raw stores in one run.
 
-python -m benchmarks                       SQLite, Redis (a private server) and memory
-python -m benchmarks sqlite --jobs 50000   one store, more jobs
+python -m benchmarks                       every store, each on a private server
+python -m benchmarks postgres --jobs 50000 one store, more jobs
 python -m benchmarks --backlog 1000000     also with a million jobs waiting
-python -m benchmarks --peers               also other queues that are installed (huey, rq, dramatiq)
+python -m benchmarks --load                also many connections at once, and snapshots held elsewhere
+python -m benchmarks --peers               also other queues that are installed (see benchmarks/peers.py)
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import platform
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterable
 from pathlib import Path
 
+from benchmarks import report
+from benchmarks.backlog import backlog_figures
 from benchmarks.cases import Bench
+from benchmarks.contention import contention_figures
 from benchmarks.measure import Figure
 from benchmarks.peers import peer_figures
 from benchmarks.process import idle_worker, import_time
-from wg_core.testing.servers import RedisServer
+from benchmarks.stores import SETTINGS, STORES, private_store
 
-STORES = ("memory", "sqlite", "redis")
+PEER_JOBS = 5_000
+"""More would only take longer: most of them do a few hundred a second."""
 
 
 def main() -> int:
     """Run the chosen cases and print one table."""
     options = _parse()
     figures: list[Figure] = [import_time()]
-    _show_head()
+    print(
+        f"Python {platform.python_version()}, {platform.machine()}; rates are medians, the reference is the raw store"
+    )
+    print(report.HEAD)
     _show(figures)
     for store in options.stores or STORES:
-        with tempfile.TemporaryDirectory(prefix="wg-bench-") as folder, _server(store, Path(folder)) as url:
+        with tempfile.TemporaryDirectory(prefix="wg-bench-") as folder, private_store(store, Path(folder)) as url:
+            print(f"{store}: {SETTINGS[store]}", flush=True)
             new = _measure(store, url, Path(folder), options)
-        _show(new)
         figures += new
+    if options.markdown:
+        print(report.as_markdown(figures))
     if options.json:
-        print(json.dumps([asdict(figure) | {"ratio": figure.ratio} for figure in figures], indent=1))
+        print(report.as_json(figures))
     return 0
 
 
@@ -47,8 +55,10 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("stores", nargs="*", metavar="STORE", help=f"of {', '.join(STORES)}; all when none is named")
     parser.add_argument("--jobs", type=int, default=20_000, help="jobs a round (a multiple of 1,000)")
-    parser.add_argument("--backlog", type=int, default=0, help="measure the claim again with so many jobs waiting")
+    parser.add_argument("--backlog", type=int, default=0, help="measure the hot path again with so many jobs waiting")
+    parser.add_argument("--load", action="store_true", help="also many connections at once; PostgreSQL's own cases")
     parser.add_argument("--peers", action="store_true", help="also measure other queues that are installed")
+    parser.add_argument("--markdown", action="store_true", help="print the tables of docs/benchmarks.md at the end")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON at the end")
     options = parser.parse_args()
     if unknown := set(options.stores) - set(STORES):
@@ -59,44 +69,32 @@ def _parse() -> argparse.Namespace:
 
 
 def _measure(store: str, url: str, folder: Path, options: argparse.Namespace) -> list[Figure]:
-    bench = Bench(store, url, folder, options.jobs)
-    try:
-        figures = bench.figures()
-        if options.backlog:
-            figures += bench.figures_with_backlog(options.backlog)
-    finally:
-        bench.close()
+    """Measure what is asked for, shown group by group."""
+    figures: list[Figure] = []
+    with contextlib.closing(Bench(store, url, folder, options.jobs)) as bench:
+        figures += _show(bench.figures())
     if store != "memory":
-        figures += idle_worker(store, url)
+        figures += _show(idle_worker(store, url))
+    if options.backlog:
+        figures += _show(backlog_figures(store, url, options.jobs, options.backlog))
+    if options.load and store != "memory":
+        figures += _show(contention_figures(store, url, options.jobs))
+    if options.load and store == "postgres":
+        from benchmarks.postgres_cases import postgres_figures  # noqa: PLC0415 - needs its driver
+
+        figures += _show(postgres_figures(url, options.jobs))
     if options.peers:
-        figures += peer_figures(store, url, folder, options.jobs)
+        figures += _show(peer_figures(store, url, folder, min(options.jobs, PEER_JOBS)))
     return figures
 
 
-@contextlib.contextmanager
-def _server(store: str, folder: Path) -> Iterator[str]:
-    if store == "redis":
-        with RedisServer(append_only=False) as server:
-            yield server.url
-    else:
-        yield "memory:bench" if store == "memory" else f"sqlite:{folder / 'jobs.db'}"
-
-
-def _show_head() -> None:
-    print(f"Python {platform.python_version()}, {platform.machine()}; rates are medians, ratio = wg : raw store")
-    print(f"{'store':8} {'what':34} {'wg':>12} {'raw':>12} {'ratio':>7} {'spread':>7}  goal", flush=True)
-
-
-def _show(figures: list[Figure]) -> None:
+def _show(figures: Iterable[Figure]) -> list[Figure]:
+    """Print each figure as soon as it is taken, and return them all."""
+    shown = []
     for figure in figures:
-        raw = f"{figure.raw:12,.4g}" if figure.raw is not None else " " * 12
-        ratio = f"{figure.ratio:7.2f}" if figure.ratio is not None else " " * 7
-        spread = f"{figure.spread:7.2f}" if figure.spread else " " * 7
-        value = f"{figure.wg:,.4g}" if figure.wg < 1_000 else f"{figure.wg:,.0f}"
-        print(
-            f"{figure.store:8} {figure.what:34} {value:>12}{raw} {ratio} {spread}  {figure.unit} {figure.goal}",
-            flush=True,
-        )
+        print(report.line(figure), flush=True)
+        shown.append(figure)
+    return shown
 
 
 if __name__ == "__main__":

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
-import statistics
-import threading
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.latency import pick_up_figures
 from benchmarks.measure import Figure, compare, rate
-from benchmarks.raw import RawStore, open_raw, sample_body
+from benchmarks.raw import RawStore, open_raw
+from benchmarks.side import BATCH, BULK, Side, repeat
 from wg_core import Client, WorkerPool, job
-from wg_core.backend import Backend
 from wg_core.handlers import HandlerRegistry
-from wg_core.job import NewJob
-from wg_core.outcome import Ack
-from wg_core.protocol import WorkerBeat
-from wg_core.registry import open_backend
 
-BATCH = 100
-BULK = 1_000
-_ids = itertools.count()
+DRAIN_GOALS = {
+    "sqlite": "≥ 40,000/s, ≥ 0.50",
+    "redis": "≥ 40,000/s, ≥ 0.50",
+    "postgres": "≥ 25,000/s, ≥ 0.50",
+    "mariadb": "≥ 6,000/s, ≥ 0.50",
+}
 
 
 @job(registry=HandlerRegistry())
@@ -37,42 +33,38 @@ class Bench:
         self.url = url
         self.jobs = jobs
         self.raw: RawStore = open_raw(store, folder, url)
-        self.backend: Backend = open_backend(url, namespace="bench")
-        self.backend.migrate()
-        self.body = sample_body()
-        self._request_no = itertools.count(1)
+        self.wg = Side(url, "bench")
+        self._few = max(200, jobs // 20)
+        """Calls of one job a round: each waits for the store."""
 
     def close(self) -> None:
         """Close both sides."""
         self.raw.close()
-        self.backend.close()
+        self.wg.close()
 
-    def figures(self) -> list[Figure]:
-        """Measure everything, cheapest first."""
-        return [
-            self.single_enqueue(),
-            self.bulk_enqueue(),
-            self.reserve_and_report("reserve + report, batch 100"),
-            self.client_enqueue(),
-            self.drain(),
-            self.pick_up(),
-        ]
-
-    def figures_with_backlog(self, backlog: int) -> list[Figure]:
-        """Measure the claim again with many jobs waiting, against the claim without."""
-        self._fill(backlog)
-        return [self.reserve_and_report(f"the same, {backlog:,} waiting", keep_backlog=True)]
+    def figures(self) -> Iterator[Figure]:
+        """Measure everything, cheapest first; yields each figure as it is taken."""
+        for case in (
+            self.single_enqueue,
+            self.bulk_enqueue,
+            lambda: self.reserve_and_report(BATCH),
+            lambda: self.reserve_and_report(500),
+            self.client_enqueue,
+            self.drain,
+        ):
+            self.raw.tidy()
+            yield case()
+        yield from self.pick_up()
 
     # ---------------------------------------------------------------- the backend alone
 
     def single_enqueue(self) -> Figure:
         """One job a call, against one raw write."""
-        count = max(200, self.jobs // 20)
         figure = compare(
             self.store,
             "enqueue, one a call",
-            wg=lambda: rate(count, lambda: [self.backend.enqueue([self._job()]) for _ in range(count)]),
-            raw=lambda: rate(count, lambda: [self.raw.push_one(self.body) for _ in range(count)]),
+            wg=lambda: self.wg.rate_of_single(self._few),
+            raw=self._raw_single,
             goal="≥ 0.80",
         )
         self._empty()
@@ -80,13 +72,13 @@ class Bench:
 
     def client_enqueue(self) -> Figure:
         """One call of the typed function, against one raw write."""
-        count = max(200, self.jobs // 20)
+        count = self._few
         with Client.connect(self.url, namespace="bench") as client:
             figure = compare(
                 self.store,
                 "client.enqueue(function)",
-                wg=lambda: rate(count, lambda: [client.enqueue(nothing.job("x" * 150)) for _ in range(count)]),
-                raw=lambda: rate(count, lambda: [self.raw.push_one(self.body) for _ in range(count)]),
+                wg=lambda: rate(count, lambda: repeat(lambda: client.enqueue(nothing.job("x" * 150)), count)),
+                raw=self._raw_single,
                 goal="",
             )
         self._empty()
@@ -94,32 +86,27 @@ class Bench:
 
     def bulk_enqueue(self) -> Figure:
         """A thousand jobs a call, against the raw bulk write."""
-        calls = max(1, self.jobs // BULK)
         figure = compare(
             self.store,
             "enqueue, 1,000 a call",
-            wg=lambda: rate(calls * BULK, lambda: [self._fill(BULK) for _ in range(calls)]),
-            raw=lambda: rate(calls * BULK, lambda: [self.raw.push_many([self.body] * BULK) for _ in range(calls)]),
+            wg=lambda: self.wg.rate_of_bulk(self.jobs),
+            raw=lambda: rate(self.jobs, self._fill_raw),
             goal="≥ 0.60",
         )
         self._empty()
         return figure
 
-    def reserve_and_report(self, what: str, *, keep_backlog: bool = False) -> Figure:
-        """Batches of a hundred, claimed and finished, against the same two raw steps."""
-
-        def wg() -> float:
-            self._fill(self.jobs)
-            return rate(self.jobs, lambda: self._cycle(self.jobs))
-
-        def raw() -> float:
-            for _ in range(self.jobs // BULK):
-                self.raw.push_many([self.body] * BULK)
-            return rate(self.jobs, lambda: _repeat(lambda: self.raw.cycle(BATCH), self.jobs // BATCH))
-
-        figure = compare(self.store, what, wg=wg, raw=raw, goal="≥ 0.50", rounds=3)
-        if not keep_backlog:
-            self._empty()
+    def reserve_and_report(self, batch: int) -> Figure:
+        """Batches claimed and finished, against the same two raw steps."""
+        figure = compare(
+            self.store,
+            f"reserve + report, batch {batch}",
+            wg=lambda: self.wg.rate_of_cycles(self.jobs, batch),
+            raw=lambda: self._raw_cycles(batch),
+            goal="≥ 0.50",
+            rounds=3,
+        )
+        self._empty()
         return figure
 
     # ---------------------------------------------------------------- whole workers
@@ -128,74 +115,33 @@ class Bench:
         """One worker process with four threads and a no-op handler, against the raw claim and finish."""
 
         def wg() -> float:
-            Client(self.backend).enqueue_many(nothing.job("x" * 150) for _ in range(self.jobs))
-            pool = WorkerPool(backend=self.backend, handlers=[nothing], threads=4, batch_size=500)
+            Client(self.wg.backend).enqueue_many(nothing.job("x" * 150) for _ in range(self.jobs))
+            pool = WorkerPool(backend=self.wg.backend, handlers=[nothing], threads=4, batch_size=500)
             return rate(self.jobs, lambda: pool.run_until_idle(timeout=300))
 
-        def raw() -> float:
-            for _ in range(self.jobs // BULK):
-                self.raw.push_many([self.body] * BULK)
-            return rate(self.jobs, lambda: _repeat(lambda: self.raw.cycle(BATCH), self.jobs // BATCH))
+        goal = DRAIN_GOALS.get(self.store, "")
+        raw = lambda: self._raw_cycles(BATCH)  # noqa: E731
+        return compare(self.store, "worker: reserve + run + ack", wg=wg, raw=raw, goal=goal, rounds=3)
 
-        return compare(self.store, "worker: reserve + run + ack", wg=wg, raw=raw, goal="≥ 0.50", rounds=3)
-
-    def pick_up(self) -> Figure:
+    def pick_up(self) -> list[Figure]:
         """Time from enqueue to the handler on an idle worker, in raw round trips of the store."""
-        began = threading.Event()
-
-        @job(registry=HandlerRegistry())
-        def noticed() -> None:
-            began.set()
-
-        waits = []
-        with WorkerPool(url=self.url, namespace="bench", handlers=[noticed], threads=2):
-            client = Client(self.backend)
-            for _ in range(50):
-                began.clear()
-                threading.Event().wait(0.02)  # let the worker fall idle again
-                begin = time.perf_counter()
-                client.enqueue(noticed.job())
-                if not began.wait(10):
-                    raise RuntimeError("the idle worker did not start a job within 10 s")
-                waits.append(time.perf_counter() - begin)
-        trip = 1 / rate(500, lambda: _repeat(self.raw.round_trip, 500))
-        return Figure(
-            store=self.store,
-            what="idle pick-up, median",
-            unit="ms",
-            wg=statistics.median(waits) * 1e3,
-            raw=trip * 1e3,
-            goal="≤ 20 ms, or ≤ 3 round trips",
-        )
+        trip = 1 / rate(500, lambda: repeat(self.raw.round_trip, 500))
+        return pick_up_figures(self.store, self.url, trip)
 
     # ---------------------------------------------------------------- helpers
 
-    def _job(self) -> NewJob:
-        return NewJob(id=f"bench-{next(_ids):012d}", name="nothing", body=self.body)
+    def _raw_single(self) -> float:
+        return rate(self._few, lambda: repeat(lambda: self.raw.push_one(self.wg.body), self._few))
 
-    def _fill(self, count: int) -> None:
-        for first in range(0, count, BULK):
-            self.backend.enqueue([self._job() for _ in range(min(BULK, count - first))])
+    def _raw_cycles(self, batch: int) -> float:
+        self._fill_raw()
+        return rate(self.jobs, lambda: repeat(lambda: self.raw.cycle(batch), self.jobs // batch))
 
-    def _cycle(self, count: int) -> None:
-        worker = f"bench-{next(_ids)}"
-        self.backend.beat([WorkerBeat(worker=worker, lease_seconds=3600, first=True)])
-        done = 0
-        while done < count:
-            number = next(self._request_no)
-            jobs = self.backend.reserve(["default"], BATCH, worker, request_no=number)
-            if not jobs:
-                break
-            self.backend.report(worker, [Ack(id=job.id, lease_no=job.lease_no) for job in jobs], request_no=number)
-            done += len(jobs)
-        self.backend.retire(worker, [], "benchmark over")
+    def _fill_raw(self) -> None:
+        for _ in range(self.jobs // BULK):
+            self.raw.push_many([self.wg.body] * BULK)
 
     def _empty(self) -> None:
-        self._cycle(2**62)
-        while self.raw.cycle(BATCH):
+        self.wg.empty()
+        while self.raw.cycle(500):
             pass
-
-
-def _repeat(call: Callable[[], object], times: int) -> None:
-    for _ in range(times):
-        call()

@@ -1,13 +1,15 @@
 """Other queues on the same store, in the same run: those that are installed are measured, the others are left out.
 
 Each stores the same number of no-op jobs one call at a time, then drains them with one process of four threads (RQ,
-which has no threads, with its in-process worker). Each runs as its own documentation sets it up, results switched off
-where it can do that.
+which has no threads, with its in-process worker; asyncio workers with four jobs at once). Each runs as its own
+documentation sets it up, results switched off where it can do that. For all of them: `pip install huey peewee rq
+dramatiq procrastinate "pgqueuer[psycopg]"`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import logging
 import threading
@@ -16,7 +18,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks import peers_postgres
 from benchmarks.measure import Figure, rate
+from benchmarks.side import repeat
 from wg_core import Client, WorkerPool, job
 from wg_core.handlers import HandlerRegistry
 from wg_core.registry import open_backend
@@ -42,8 +46,12 @@ def _wg(url: str, _folder: Path) -> Iterator[tuple[Callable[[], Any], Callable[[
     handler = job(registry=HandlerRegistry())(nothing)
     with open_backend(url, namespace="benchpeers") as backend:
         client = Client(backend)
-        pool = WorkerPool(backend=backend, handlers=[handler], threads=THREADS)
-        yield lambda: client.enqueue(handler.job()), lambda: pool.run_until_idle(timeout=LONGEST_SECONDS)
+
+        def drain() -> None:
+            pool = WorkerPool(backend=backend, handlers=[handler], threads=THREADS)
+            pool.run_until_idle(timeout=LONGEST_SECONDS)
+
+        yield lambda: client.enqueue(handler.job()), drain
 
 
 @contextlib.contextmanager
@@ -52,6 +60,12 @@ def _huey(url: str, folder: Path) -> Iterator[tuple[Callable[[], Any], Callable[
 
     if url.startswith("sqlite"):
         queue = huey.SqliteHuey("bench", filename=str(folder / "huey.db"), results=False)
+    elif url.startswith("postgres"):
+        queue = huey.PostgresHuey("bench", dsn=url, results=False)
+    elif url.startswith("mysql"):
+        from huey.contrib.sql_huey import SqlHuey  # noqa: PLC0415 - needs peewee
+
+        queue = SqlHuey("bench", database=url, results=False)
     else:
         queue = huey.RedisHuey("bench", url=url, results=False)
     task = queue.task()(nothing)
@@ -98,8 +112,21 @@ def _dramatiq(url: str, _folder: Path) -> Iterator[tuple[Callable[[], Any], Call
     broker.close()
 
 
-_PEERS = {"wg": _wg, "huey": _huey, "rq": _rq, "dramatiq": _dramatiq}
-_ON = {"redis": ("wg", "huey", "rq", "dramatiq"), "sqlite": ("wg", "huey")}
+_PEERS = {
+    "wg": _wg,
+    "huey": _huey,
+    "rq": _rq,
+    "dramatiq": _dramatiq,
+    "procrastinate": peers_postgres.procrastinate,
+    "pgqueuer": peers_postgres.pgqueuer,
+}
+_ON = {
+    "redis": ("wg", "huey", "rq", "dramatiq"),
+    "sqlite": ("wg", "huey"),
+    "postgres": ("wg", "huey", "procrastinate", "pgqueuer"),
+    "mariadb": ("wg", "huey"),
+}
+_NEEDS = {("mariadb", "huey"): "peewee"}
 
 
 def peer_figures(store: str, url: str, folder: Path, jobs: int) -> list[Figure]:
@@ -108,15 +135,21 @@ def peer_figures(store: str, url: str, folder: Path, jobs: int) -> list[Figure]:
     figures: list[Figure] = []
     ours: tuple[float, float] | None = None
     for name in _ON.get(store, ()):
-        if name != "wg" and importlib.util.find_spec(name) is None:
+        if name != "wg" and not _is_installed(name, _NEEDS.get((store, name), name)):
             continue
         with _PEERS[name](url, folder) as (enqueue, drain):
-            enqueued = rate(jobs, lambda enqueue=enqueue: [enqueue() for _ in range(jobs)])
+            enqueue()  # once before, so that connections and tables are there
+            drain()
+            enqueued = rate(jobs, functools.partial(repeat, enqueue, jobs))
             drained = rate(jobs, drain)
         ours = ours or (enqueued, drained)
         for what, value, reference in (("enqueue, one a call", enqueued, ours[0]), ("drain", drained, ours[1])):
             figures.append(
-                Figure(store=store, what=f"{name}: {what}", unit="/s", wg=value, raw=reference, goal="peer : wg")
+                Figure(store=store, what=f"{name}: {what}", unit="/s", wg=value, raw=reference, goal="", against="wg")
             )
     logging.disable(logging.NOTSET)
     return figures
+
+
+def _is_installed(*packages: str) -> bool:
+    return all(importlib.util.find_spec(package) is not None for package in packages)
