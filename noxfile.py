@@ -12,14 +12,14 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = False
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
-SOURCES = ("wg_core/src", "wg_redis/src", "wg_sqlite/src")
+SOURCES = ("wg_core/src", "wg_redis/src", "wg_sqlite/src", "wg_postgres/src", "wg_mysql/src")
 INTERRUPTED = "*_interrupted.py"
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]  # those that are not installed are left out
 
 
 def install(session: nox.Session, *groups: str) -> None:
     """Install the distributions from this tree, and the named groups of tools."""
-    editable = ("./wg_core[sql,rich,testing,servers]", "./wg_redis", "./wg_sqlite")
+    editable = ("./wg_core[sql,rich,testing,servers]", "./wg_redis", "./wg_sqlite", "./wg_postgres", "./wg_mysql")
     arguments = [word for distribution in editable for word in ("--editable", distribution)]
     session.install(*arguments, *nox.project.dependency_groups(PYPROJECT, *groups))
 
@@ -49,7 +49,15 @@ def tests(session: nox.Session) -> None:
     pytest = ("python", "-m", "pytest", "-q")
     session.run(*pytest, "-n", "2", "--dist", "loadfile", "--ignore", "tests/integration", "--ignore-glob", INTERRUPTED)
     session.run(*pytest, *map(str, sorted(Path("tests").rglob(INTERRUPTED))))  # traces: needs a process to itself
-    session.run(*pytest, "tests/integration")  # kills processes: needs the machine to itself
+    session.run(*pytest, "-n", "3", "--dist", "worksteal", "tests/integration")  # kills processes: beside nothing else
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Kill, pause and cut off processes and servers for many rounds, not the few of the other tests, on every store."""
+    install(session, "test")
+    folders = ("tests/integration/faults", "tests/integration/supervisor")
+    session.run("python", "-m", "pytest", "-q", *folders, *session.posargs, env={"WG_FAULTS": "full"})
 
 
 @nox.session

@@ -1,4 +1,4 @@
-"""The code in README and quickstart runs as it stands, block after block, in one folder and one shell."""
+"""The code in README, quickstart and a how-to runs as it stands, block after block, in one folder and one shell."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def as_shell(found: Block, number: int) -> Iterator[str]:
         yield from found.commands
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md", "docs/how-to/enqueue-in-your-transaction.md"])
 def test_every_block_of_the_page_runs(page: str, tmp_path: Path) -> None:
     script = [line for number, found in enumerate(blocks(ROOT / page)) for line in as_shell(found, number)]
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("WG_", "PYTEST_"))}

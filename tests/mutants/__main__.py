@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("wg_core", "wg_redis", "wg_sqlite", "tests", "pyproject.toml")
+COPIED = ("wg_core", "wg_mysql", "wg_postgres", "wg_redis", "wg_sqlite", "tests", "pyproject.toml")
 SECONDS_EACH = 180
 MUTANTS_AT_ONCE = 2 * (os.cpu_count() or 1)  # some of the tests only wait, for what the mutant keeps from coming
 TESTS_FAILED = 1  # pytest's exit code for "ran, and some failed"; anything else is not a test that noticed

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[2]
 THIRD_PARTY = ROOT / "tests/packaging/thirdparty/wg_backend_example"
-DISTRIBUTIONS = ("wg_core", "wg_redis", "wg_sqlite")
+DISTRIBUTIONS = ("wg_core", "wg_redis", "wg_sqlite", "wg_postgres", "wg_mysql")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from tests.packaging.environments import THIRD_PARTY, Environment
 
 DRIVERS = ("sqlalchemy", "redis", "hiredis", "psycopg", "pymysql", "sqlite3", "rich", "pytest", "asyncio")
 OURS = {"redis", "rediss", "valkey", "valkeys", "redis+unix", "sqlite", "memory"}
+OURS |= {"postgres", "postgresql", "postgresql+psycopg", "mysql", "mariadb"}
 
 HELP_THEN_MODULES = """
 import contextlib, io, sys
@@ -70,7 +71,9 @@ def test_the_help_page_imports_no_driver(everything: Environment) -> None:
 @pytest.mark.parametrize(("url", "wanted", "others"), [
     ("memory:", "wg_core.memory", {"sqlalchemy", "redis", "sqlite3"}),
     ("redis://localhost:1/0", "wg_redis", {"sqlalchemy", "wg_core.memory"}),
-    ("sqlite:jobs.db", "wg_sqlite", {"redis", "wg_core.memory"}),
+    ("sqlite:jobs.db", "wg_sqlite", {"redis", "psycopg", "pymysql", "wg_core.memory"}),
+    ("postgres://localhost:1/app", "wg_postgres", {"redis", "pymysql", "sqlite3", "wg_core.memory"}),
+    ("mysql://localhost:1/app", "wg_mysql", {"redis", "psycopg", "sqlite3", "wg_core.memory"}),
     ("example:.", "wg_backend_example", {"redis", "sqlalchemy", "wg_core.memory"}),
 ])  # fmt: skip
 def test_opening_a_url_imports_only_its_backend(

@@ -101,6 +101,16 @@ with Client.connect("postgres://localhost/app", namespace="myapp", enqueue_timeo
     assert_type(client.enqueue_many([tick.job(), send_email.job("ada", "hi")]), list[JobHandle[Any]])
     assert_type(client.enqueue_named("send_email", {"to": "ada"}), JobHandle[Any])
     assert_type(client.transaction(object()).enqueue(send_email.job("ada", "hi")), JobHandle[int])
+    assert_type(client.enqueue(send_email.job("ada", "hi"), connection=object()), JobHandle[int])
+    assert_type(client.enqueue_named("send_email", connection=object()), JobHandle[Any])
+    assert_type(client.schedule(send_email.job("ada", "hi"), timedelta(1), connection=object()), JobHandle[int])
+    assert_type(send_email.using(connection=object(), priority=5).enqueue("ada", "hello"), JobHandle[int])
+    with client.transaction(object()) as tx:
+        assert_type(tx.enqueue(EmailJob("ada", "Hello", "World")), JobHandle[Any])
+        assert_type(tx.schedule(send_email.job("ada", "hi"), datetime.now(UTC)), JobHandle[int])
+        assert_type(tx.enqueue_many([tick.job()]), list[JobHandle[Any]])
+        assert_type(tx.enqueue_named("send_email", {"to": "ada"}), JobHandle[Any])
+        tx.commit()  # type: ignore[attr-defined]
     client.schedule(send_email.job("ada", "Reminder"), 3600)  # type: ignore[arg-type]
     client.enqueue_named("send_email", ["ada"])  # type: ignore[arg-type]
 
