@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import psycopg
 import pytest
@@ -32,23 +33,38 @@ def made_namespace(postgres_server: PostgresServer) -> str:
     return namespace
 
 
+@pytest.fixture(scope="session")
+def server_connection(postgres_server: PostgresServer) -> Iterator[psycopg.Connection]:
+    """A connection to look at the tables, one for all tests: to connect takes longer than to look."""
+    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def emptying(server_connection: psycopg.Connection, made_namespace: str) -> str:
+    """The statements that empty the tables of the namespace that is there."""
+    tables = [name for name in _tables(server_connection, made_namespace) if not name.endswith("_meta")]
+    return "".join(f"DELETE FROM {name};" for name in tables)
+
+
 @pytest.fixture
-def namespace(request: pytest.FixtureRequest, postgres_server: PostgresServer, made_namespace: str) -> str:
+def namespace(
+    request: pytest.FixtureRequest, server_connection: psycopg.Connection, made_namespace: str, emptying: str
+) -> str:
     """Nearly always the same, emptied, because making the tables takes longer than most tests."""
     if request.function.__module__ in _STARTS_WITHOUT_TABLES:
         return f"t{uuid.uuid4().hex[:12]}"
-    tables = [name for name in _tables(postgres_server, made_namespace) if not name.endswith("_meta")]
-    postgres_server.execute("".join(f"DELETE FROM {name};" for name in tables))
+    server_connection.execute(emptying.encode())
     return made_namespace
 
 
 @pytest.fixture
-def residue(postgres_server: PostgresServer, namespace: str) -> Callable[[], Mapping[str, int]]:
+def residue(server_connection: psycopg.Connection, namespace: str) -> Callable[[], Mapping[str, int]]:
     """Count the rows of every table of the namespace."""
 
     def count() -> Mapping[str, int]:
-        names = _tables(postgres_server, namespace)
-        return {name: postgres_server.execute(f"SELECT count(*) FROM {name}")[0][0] for name in names}
+        names = _tables(server_connection, namespace)
+        return {name: _rows(server_connection, f"SELECT count(*) FROM {name}")[0][0] for name in names}
 
     return count
 
@@ -58,9 +74,13 @@ def connect_as_caller(postgres_server: PostgresServer) -> Callable[[], psycopg.C
     return lambda: psycopg.connect(postgres_server.url)
 
 
-def _tables(server: PostgresServer, namespace: str) -> list[str]:
-    found = server.execute(f"SELECT tablename FROM pg_tables WHERE tablename LIKE '{namespace}\\_%' ORDER BY tablename")
-    return [name for (name,) in found]
+def _tables(connection: psycopg.Connection, namespace: str) -> list[str]:
+    found = f"SELECT tablename FROM pg_tables WHERE tablename LIKE '{namespace}\\_%' ORDER BY tablename"
+    return [name for (name,) in _rows(connection, found)]
+
+
+def _rows(connection: psycopg.Connection, query: str) -> list[tuple[Any, ...]]:
+    return connection.execute(query.encode()).fetchall()
 
 
 def test_what_the_postgres_backend_declares(backend: Backend) -> None:
