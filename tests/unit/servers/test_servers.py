@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import socket
 import subprocess
@@ -13,11 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from wg_core.testing.servers import RedisServer, ServerError, find_binary
+from wg_core.testing.servers import HOST, RedisServer, ServerError, find_binary
+
+PATIENCE_SECONDS = 60.0
+"""How long a test waits for something that must happen; never a measure of speed."""
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
     pause = threading.Event()
     while not condition():
         assert time.monotonic() < deadline, "the condition was not met in time"
@@ -25,8 +29,10 @@ def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:  # it may go while it is read
+        return False
 
 
 def test_what_was_answered_survives_a_kill_and_a_restart_on_the_same_port() -> None:
@@ -57,7 +63,7 @@ def test_a_paused_server_accepts_connections_but_answers_only_after_resume() -> 
         with pytest.raises(TimeoutError):
             connection.recv(7)
         server.resume()
-        connection.settimeout(10)
+        connection.settimeout(PATIENCE_SECONDS)
         assert connection.recv(7) == b"+PONG\r\n"
 
 
@@ -128,6 +134,18 @@ def test_the_server_ends_with_a_killed_test_process() -> None:
     shutil.rmtree(folder)
 
 
-def test_the_shared_server_starts_empty_for_each_test(redis_server: RedisServer, redis_url: str) -> None:
-    assert redis_url == redis_server.url
-    assert redis_server.command("DBSIZE") == "0"
+def test_the_shared_server_starts_empty_for_each_test(
+    redis_server: RedisServer, request: pytest.FixtureRequest
+) -> None:
+    redis_server.command("SET", "left over", "1")
+    assert request.getfixturevalue("redis_url") == redis_server.url
+    assert redis_server.command("EXISTS", "left over") == "0"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a port that is reserved is of no use to the server")
+def test_a_port_belongs_to_its_server_also_while_that_is_down() -> None:
+    with RedisServer() as server:
+        for step in (server.kill, server.start):
+            step()
+            with socket.socket() as another, pytest.raises(OSError, match=f"Errno {errno.EADDRINUSE}"):
+                another.bind((HOST, server.port))

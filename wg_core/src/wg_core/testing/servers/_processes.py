@@ -33,7 +33,7 @@ def send_signal(pids: Iterable[int], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def await_gone(pids: Iterable[int], timeout_seconds: float = 10.0) -> None:
+def await_gone(pids: Iterable[int], timeout_seconds: float = 60.0) -> None:
     """Return when none of the processes holds a lock, a file or memory any more; TimeoutError after that long."""
     wait_until(lambda: not any(map(_holds_anything, pids)), timeout_seconds)
 

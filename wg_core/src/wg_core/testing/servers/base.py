@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -52,13 +53,16 @@ class PrivateServer(ABC):
 
     _stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
 
-    def __init__(self, *, start_timeout_seconds: float = 30.0, stop_timeout_seconds: float = 10.0) -> None:
+    def __init__(self, *, start_timeout_seconds: float = 60.0, stop_timeout_seconds: float = 60.0) -> None:
         self.account = unprivileged_account(self.accounts) if self.accounts and os.geteuid() == 0 else None
         self.folder = Path(tempfile.mkdtemp(prefix=f"wg-{self.product}-"))
         if self.account:
             shutil.chown(self.folder, self.account, group_of(self.account))
         self.log_path = self.folder / "server.log"
-        self.port = _free_port()
+        self._reservation = _reserve_port()
+        self.port: int = self._reservation.getsockname()[1]
+        if sys.platform != "linux":  # where no server could listen on a port that somebody else has
+            self._reservation.close()
         self._start_timeout_seconds = start_timeout_seconds
         self._stop_timeout_seconds = stop_timeout_seconds
         self._process: subprocess.Popen[bytes] | None = None
@@ -113,7 +117,7 @@ class PrivateServer(ABC):
             dismiss(self._guard)
             self._guard = None
         if self._process is not None:
-            children = self._freeze() if self.running else []
+            children = _freeze(self._process.pid) if self.running else []
             send_signal(children, signal.SIGKILL)
             self._process.kill()
             self._process.wait()
@@ -122,13 +126,11 @@ class PrivateServer(ABC):
 
     def pause(self) -> None:
         """Freeze the server (SIGSTOP): connections stay open, nothing is answered. Returns when it stands still."""
-        self._running()
-        send_signal(self._freeze(), signal.SIGSTOP)
+        send_signal(_freeze(self._running().pid), signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let a paused server go on (SIGCONT)."""
-        pid = self._running().pid
-        send_signal([*children_of(pid), pid], signal.SIGCONT)
+        _thaw(self._running().pid)
 
     def restart(self) -> None:
         """Stop the server if it runs, and start it on the same port and data."""
@@ -138,6 +140,7 @@ class PrivateServer(ABC):
     def close(self) -> None:
         """Kill the server and remove its folder. Idempotent."""
         self.kill()
+        self._reservation.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @abstractmethod
@@ -201,22 +204,14 @@ class PrivateServer(ABC):
             ) from error
 
     def _end_by(self, number: signal.Signals) -> None:
-        if not self.running:
+        process = self._process
+        if process is None or not self.running:
             return
-        self.resume()
-        process = self._running()
+        _thaw(process.pid)
         process.send_signal(number)  # and it may be gone in the next moment
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(self._stop_timeout_seconds)
         self.kill()
-
-    def _freeze(self) -> list[int]:
-        """Stop the server's first process, so that it starts no others, and return those that it had started."""
-        pid = self._running().pid
-        os.kill(pid, signal.SIGSTOP)
-        if hasattr(os, "waitid"):  # not on every macOS; there the signal is merely on its way
-            os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-        return children_of(pid)
 
     def _await_ready(self) -> None:
         try:
@@ -236,10 +231,32 @@ class PrivateServer(ABC):
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-20:])
 
 
-def _free_port() -> int:
-    """Return a port that nobody listens on; random, so that test processes side by side rarely meet."""
-    for port in random.sample(PORTS, 100):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind((HOST, port))
-            return port
+def _freeze(pid: int) -> list[int]:
+    """Stop the first process of a server, so that it starts no others, and return those that it had started."""
+    os.kill(pid, signal.SIGSTOP)
+    if hasattr(os, "waitid"):  # not on every macOS; there the signal is merely on its way
+        os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    return children_of(pid)
+
+
+def _thaw(pid: int) -> None:
+    """Let the processes of a server go on."""
+    send_signal([*children_of(pid), pid], signal.SIGCONT)
+
+
+def _reserve_port() -> socket.socket:
+    """Return a socket on a port that nobody has, random even where the tests have seeded their random numbers.
+
+    On Linux a server may listen beside it, because both allow that, while others who look for a port in this way are
+    kept off: before the server listens, and between a kill and a restart.
+    """
+    for port in random.SystemRandom().sample(PORTS, 100):
+        reservation = socket.socket()
+        try:
+            reservation.bind((HOST, port))
+        except OSError:
+            reservation.close()
+            continue
+        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return reservation
     raise ServerError(f"no free port between {PORTS.start} and {PORTS.stop}")

@@ -37,7 +37,7 @@ class MariaDBServer(PrivateServer):
         *,
         conf: Sequence[str] = (),
         certificate: ServerCertificate | None = None,
-        start_timeout_seconds: float = 30.0,
+        start_timeout_seconds: float = 60.0,
     ) -> None:
         super().__init__(start_timeout_seconds=start_timeout_seconds)
         self.data_folder = self.folder / "data"

@@ -22,7 +22,7 @@ class PgBouncerServer(PrivateServer):
     accounts = ("postgres", "nobody")
 
     def __init__(
-        self, postgres: PostgresServer, *, conf: Sequence[str] = (), start_timeout_seconds: float = 30.0
+        self, postgres: PostgresServer, *, conf: Sequence[str] = (), start_timeout_seconds: float = 60.0
     ) -> None:
         super().__init__(start_timeout_seconds=start_timeout_seconds)
         self.postgres = postgres

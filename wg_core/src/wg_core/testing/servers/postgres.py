@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from wg_core.testing.servers._processes import wait_until
 from wg_core.testing.servers._programs import ServerError, find_binary
 from wg_core.testing.servers.base import HOST, PrivateServer, ServerCertificate
 
 USER = "postgres"
 DATABASE = "wg"
 _PROMOTE_SECONDS = 60
+_RELOAD_SECONDS = 60.0
 _template_lock = threading.Lock()
 _templates: list[Path] = []
 """A data folder to copy, made once per process: initdb takes a second, a copy of its result a tenth."""
@@ -42,7 +44,7 @@ class PostgresServer(PrivateServer):
         fsync: bool = True,
         conf: Sequence[str] = (),
         certificate: ServerCertificate | None = None,
-        start_timeout_seconds: float = 30.0,
+        start_timeout_seconds: float = 60.0,
     ) -> None:
         super().__init__(start_timeout_seconds=start_timeout_seconds)
         self.data_folder = self.folder / "data"
@@ -157,6 +159,9 @@ class StandbyServer(PostgresServer):
         """Let the primary answer a commit only when this server has it on disk, too."""
         self.primary.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
         self.primary.execute("SELECT pg_reload_conf()")
+        is_set = [("*",)]
+        wait_until(lambda: self.primary.execute("SHOW synchronous_standby_names") == is_set, _RELOAD_SECONDS)
+        self.primary.execute("CHECKPOINT")  # made by the process that lets commits wait, which has read it then, too
 
     def caught_up(self) -> bool:
         """Whether everything that the primary has written so far can be read here."""

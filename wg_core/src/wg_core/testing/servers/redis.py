@@ -10,6 +10,9 @@ from urllib.parse import quote
 from wg_core.testing.servers._programs import ServerError, find_binary
 from wg_core.testing.servers.base import HOST, PrivateServer
 
+_ANSWER_SECONDS = 30.0
+"""How long an answer may take: it may have to wait for a slow disk, or for a long FLUSHALL."""
+
 
 class RedisServer(PrivateServer):
     """A private Redis or Valkey.
@@ -27,7 +30,7 @@ class RedisServer(PrivateServer):
         append_only: bool = True,
         password: str | None = None,
         conf: Sequence[str] = (),
-        start_timeout_seconds: float = 30.0,
+        start_timeout_seconds: float = 60.0,
     ) -> None:
         super().__init__(start_timeout_seconds=start_timeout_seconds)
         self.password = password
@@ -48,7 +51,7 @@ class RedisServer(PrivateServer):
         """
         try:
             with (
-                socket.create_connection((HOST, self.port), timeout=2.0) as connection,
+                socket.create_connection((HOST, self.port), timeout=_ANSWER_SECONDS) as connection,
                 connection.makefile("rb") as answers,
             ):
                 if self.password:
