@@ -12,7 +12,7 @@ import pytest
 from tests.backends.sql.stores import MariaDBStore, PostgresStore, SQLiteStore, Store
 from wg_core.protocol import StatsLevel
 
-pytestmark = pytest.mark.timeout(240)  # fifty starts, a server's start and its end, on a machine that does other things
+pytestmark = pytest.mark.timeout(480)  # fifty starts, a server's start and its end, on a machine that does other things
 STARTER = Path(__file__).with_name("starter.py")
 PROCESSES, EACH = 10, 5
 
@@ -46,7 +46,7 @@ class Starters:
 
     def close(self) -> None:
         for process in self._processes:
-            process.communicate(timeout=60)
+            process.communicate(timeout=200)
 
 
 @pytest.fixture(scope="module")

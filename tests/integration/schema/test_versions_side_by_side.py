@@ -17,6 +17,7 @@ from tests.backends.sql.stores import LATEST, PATIENCE_SECONDS, SQLiteStore, wai
 from tests.packaging.environments import ROOT, build
 from wg_core.protocol import StatsLevel
 
+pytestmark = pytest.mark.timeout(400)  # with the time to build the wheels
 FIRST_VERSION = "879b8908e2d835084f61a8b44c55d46f561c8d9e"
 """The commit whose schema has version 1: the last one before PostgreSQL and MySQL."""
 SIDE = Path(__file__).with_name("side.py")

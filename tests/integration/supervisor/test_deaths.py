@@ -123,7 +123,7 @@ def test_a_death_while_the_store_is_away_is_settled_when_it_is_back(
             server.kill()
             os.kill(pid, signal.SIGKILL)
             wait_for(lambda: supervised.events("ended"), "the death seen")
-            wait_for(lambda: "the store does not answer (retire" in supervised.output, "a retire that failed")
+            wait_for(lambda: "not retired yet" in supervised.output, "a retire that failed")
             assert not supervised.events("retired")
             server.restart()
             supervised.wait_until_started(job_id, times=2)

@@ -41,10 +41,15 @@ def test_the_first_signal_lets_running_handlers_finish(
     supervised: Supervised, backend: Backend, enqueue: Callable[..., str], tmp_path: Path
 ) -> None:
     job_id = enqueue("hold", gate=str(tmp_path / "gate"))
-    supervised.start(processes=2, lease=2.0, heartbeat=0.5)
+    supervised.start(processes=2, lease=600.0, heartbeat=0.2)
     supervised.wait_until_started(job_id)
     supervised.process.send_signal(signal.SIGTERM)
     wait_for(lambda: "stopping: running jobs" in supervised.output, "the stop heard")
+    (lease,) = [worker.lease_until for worker in backend.workers() if worker.running]
+    wait_for(
+        lambda: [worker for worker in backend.workers() if worker.running and worker.lease_until > lease + 1_000],
+        "beats while the handler finishes",
+    )
     (tmp_path / "gate").touch()
     assert supervised.wait() == 0
     assert backend.get([job_id]) == []
@@ -95,7 +100,7 @@ def test_what_outlives_the_shutdown_timeout_is_given_back(
 def test_a_process_that_cannot_hear_the_stop_is_killed_and_its_job_is_not_charged(
     supervised: Supervised, backend: Backend, enqueue: Callable[..., str]
 ) -> None:
-    job_id = enqueue("hold_the_gil", seconds=600.0)
+    job_id = enqueue("hold_the_gil_until_killed")
     supervised.start(shutdown_timeout=0.0)
     pid = supervised.wait_until_started(job_id)[0]["pid"]
     assert supervised.stop() == 1
@@ -207,9 +212,9 @@ def test_a_thread_of_the_users_that_outlives_the_worker_is_cut_off_and_no_failur
     assert is_ready.wait(60)
     if not burst:
         supervisor.stop()
-    thread.join(20)
-    supervisor.stop()
     thread.join(60)
+    supervisor.stop()
+    thread.join(30)
     assert codes == [0]
     assert [event.kind for event in events].count("started") == 1
     (end,) = [event.detail for event in events if event.kind == "ended"]
