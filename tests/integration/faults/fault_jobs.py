@@ -48,7 +48,7 @@ def hold(gate: str) -> None:
     _write_of_job("ended")
 
 
-@job(timeout=0.5, max_retries=0)
+@job(timeout=4, max_retries=0)  # not so short that it could be over before the blocking call is reached
 def stuck() -> None:
     """Sit in one blocking call that no exception can interrupt."""
     _write_of_job("started")

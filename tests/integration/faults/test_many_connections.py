@@ -52,13 +52,17 @@ def reserving(url: str) -> Iterator[Callable[[], list[list[object]]]]:
             assert process.stdout.readline() == "ready\n", process.communicate()[1]
 
         def reserve() -> list[list[object]]:
+            assert let_go() == ["begun\n"] * PROCESSES
+            return [json.loads(line)["reserved"] for line in let_go()]
+
+        def let_go() -> list[str]:
             for process in processes:
                 process.stdin.write("go\n")
                 process.stdin.flush()
             lines = [process.stdout.readline() for process in processes]
             for line, process in zip(lines, processes, strict=True):
                 assert line, process.communicate()[1]
-            return [json.loads(line)["reserved"] for line in lines]
+            return lines
 
         yield reserve
 
@@ -79,7 +83,7 @@ def test_32_connections_of_4_processes_reserve_at_once_and_no_job_is_held_twice(
         by_process = reserve()
         connections = clients_of(server)
     assert connections >= PROCESSES * THREADS, "the workers shared connections"
-    assert all(by_process), "one process came too late for any job"
+    assert all(by_process), "one process got no job"
     reserved = [(job_id, lease_no) for jobs in by_process for job_id, lease_no in jobs]
     assert sorted(reserved) == sorted((job_id, 1) for job_id in ids)
     assert at_rest(backend)

@@ -22,19 +22,22 @@ def server() -> Iterator[PostgresServer]:
         yield running
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_all_connections_are_terminated_again_and_again(
     server: PostgresServer, log: Log, start_tree: Callable[..., Tree]
 ) -> None:
     terminated: Counter[str] = Counter()
     with load(server.url, log, start_tree, batch=100, pause=0.01) as running:
-        while not (terminated.total() >= sized(60, full=400) and terminated.total() - terminated["idle"] >= 3):
+        while not (
+            terminated.total() >= sized(60, full=400)
+            and terminated.total() - terminated["idle"] >= 3
+            and running.noticed() >= 3  # not each that was not idle was a worker's
+        ):
             terminated.update(state for state, done in server.execute(TERMINATE) if done)
             running.await_progress()
-        assert running.noticed() >= 3, "no worker noticed"
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_the_server_shuts_down_immediately_and_comes_back(
     server: PostgresServer, log: Log, start_tree: Callable[..., Tree]
 ) -> None:
@@ -49,7 +52,7 @@ def test_the_server_shuts_down_immediately_and_comes_back(
     assert recoveries == sized(4, full=10), "a shutdown was too orderly"
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_a_standby_takes_over_and_workers_and_producers_go_on_through_the_second_host(
     server: PostgresServer, log: Log, start_tree: Callable[..., Tree]
 ) -> None:
@@ -69,6 +72,7 @@ def test_a_standby_takes_over_and_workers_and_producers_go_on_through_the_second
             assert not recovering
 
 
+@pytest.mark.timeout(300)
 def test_a_worker_tree_drains_thousands_of_jobs_through_pgbouncer_in_transaction_mode(
     server: PostgresServer, log: Log, start_tree: Callable[..., Tree]
 ) -> None:
@@ -80,7 +84,7 @@ def test_a_worker_tree_drains_thousands_of_jobs_through_pgbouncer_in_transaction
             with producing(log, url, NAMESPACE, count=jobs, batch=500, pause=0):
                 wait_for(lambda: all(tree.busy_children() for tree in trees), "both trees at work")
                 (pool,) = (pool for pool in bouncer.show("POOLS") if pool["database"] == "wg")
-            wait_for(lambda: at_rest(backend), "all jobs settled")
+            wait_for(lambda: at_rest(backend), "all jobs settled", 180)
             facts = audit(log, backend, killed=())
     assert pool["cl_active"] + pool["cl_waiting"] > 3 >= pool["sv_active"] + pool["sv_idle"], f"nothing shared: {pool}"
     assert len(facts.enqueued) == jobs

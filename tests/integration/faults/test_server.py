@@ -12,7 +12,7 @@ from under_load import load
 from wg_core.testing.servers import PrivateServer
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_the_server_is_killed_and_restarted_under_load(
     server: PrivateServer, log: Log, start_tree: Callable[..., Tree]
 ) -> None:
@@ -25,7 +25,7 @@ def test_the_server_is_killed_and_restarted_under_load(
             running.await_progress()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_the_server_stops_answering_for_ten_seconds_under_load(
     server: PrivateServer, log: Log, start_tree: Callable[..., Tree]
 ) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -14,6 +15,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pymysql
 
 HERE = Path(__file__).parent
 NAMESPACE = "faults"
@@ -97,8 +102,9 @@ class Tree:
         """Return the pids of the living worker processes."""
         pids: set[int] = set()
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            for task in Path(f"/proc/{self.pid}/task").iterdir():
-                pids.update(int(pid) for pid in (task / "children").read_text().split())
+            for task in list(Path(f"/proc/{self.pid}/task").iterdir()):
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+                    pids.update(int(pid) for pid in (task / "children").read_text().split())
         self.seen |= pids
         return sorted(pids)
 
@@ -115,6 +121,21 @@ class Tree:
                 os.kill(pid, number)
         return children
 
+    def suspend(self) -> None:
+        """Send SIGSTOP to all, at a moment when none of them keeps others from the store by a lock of its own."""
+        while True:
+            for pid in (self.pid, *self.children()):
+                os.kill(pid, signal.SIGSTOP)
+                wait_for(lambda pid=pid: state_of(pid) == "T", "all stopped, the supervisor first")
+            if not is_kept_locked(self.url):
+                return
+            self.resume()
+
+    def resume(self) -> None:
+        """Send SIGCONT to all, the supervisor last: it has little patience with children that stand still."""
+        for pid in (*self.children(), self.pid):
+            os.kill(pid, signal.SIGCONT)
+
     def wait(self, seconds: float = 60.0) -> int:
         """Return the supervisor's exit code."""
         assert self.process is not None
@@ -125,11 +146,39 @@ class Tree:
         if self.process is None:
             return
         children = self.signal_all(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(60)
         for pid in self.seen.union(children):
             with contextlib.suppress(ProcessLookupError, FileNotFoundError):
                 if b"_worker_process" in Path(f"/proc/{pid}/cmdline").read_bytes():
                     os.kill(pid, signal.SIGKILL)
+
+
+def state_of(pid: int) -> str:
+    """Return the letter of a process's state."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def is_kept_locked(url: str) -> bool:
+    """Whether somebody keeps a lock that any other worker needs; on Redis there are none."""
+    statement = f"SELECT id FROM {NAMESPACE}_workers FOR UPDATE NOWAIT"
+    parts = urlsplit(url)
+    connection: Any
+    match parts.scheme:
+        case "sqlite":
+            connection = sqlite3.connect(parts.path, timeout=0.5, isolation_level=None)
+            statement = "BEGIN IMMEDIATE"
+        case "postgres":
+            connection = psycopg.connect(url)
+        case "mysql":
+            connection = pymysql.connect(host=parts.hostname, port=parts.port, user=parts.username, database="wg")
+        case _:
+            return False
+    with contextlib.closing(connection):
+        try:
+            connection.cursor().execute(statement)
+        except (sqlite3.OperationalError, psycopg.errors.LockNotAvailable, pymysql.err.OperationalError):
+            return True
+        return False
 
 
 @contextlib.contextmanager
@@ -156,4 +205,4 @@ def producing(
         assert producer.wait(120) == 0
     finally:
         producer.kill()
-        producer.wait(10)
+        producer.wait(60)

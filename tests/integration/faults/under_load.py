@@ -12,7 +12,8 @@ from wg_core.backend import Backend
 from wg_core.errors import BackendError
 from wg_core.registry import open_backend
 
-MOST_JOBS = 100_000
+MOST_JOBS = 10_000_000
+"""More than any producer comes to before the fault is over."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def load(
     url: str, log: Log, start_tree: Callable[..., Tree], *, batch: int = 50, pause: float = 0.05
 ) -> Iterator[Load]:
     """Run the block under load; afterwards nothing may be lost, and no worker may have ended for its store."""
-    tree = start_tree(url, "--lease", "5", "--heartbeat", "1")
+    tree = start_tree(url, "--lease", "8", "--heartbeat", "1")
     gate = tree.folder / "enough"
     with open_backend(url, namespace=NAMESPACE) as backend:
         with producing(log, url, NAMESPACE, count=MOST_JOBS, batch=batch, pause=pause, gate=gate) as producer:
@@ -54,7 +55,7 @@ def load(
             yield running
             assert producer.poll() is None, "the producer was done before the fault was over"
             gate.touch()
-        wait_for(lambda: settled(backend), "all jobs settled", 120)
+        wait_for(lambda: settled(backend), "all jobs settled", 180)
         facts = audit(log, backend, killed=())
     assert not facts.lost
     assert not running.said(" ERROR ")
