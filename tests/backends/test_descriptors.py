@@ -80,4 +80,4 @@ def test_threads_that_come_and_go_leave_no_descriptor(url: str) -> None:
             thread = threading.Thread(target=use, args=(backend, turn))
             thread.start()
             thread.join()
-        assert descriptors() <= before
+        eventually(lambda: descriptors() <= before)  # others in this process may just be letting go of theirs

@@ -120,18 +120,18 @@ class SQLiteStore(Store):
 class PostgresStore(Store):
     def __init__(self, server: PostgresServer) -> None:
         self.database = f"t_{uuid.uuid4().hex[:16]}"
-        self._server = server
+        self.server = server
         super().__init__(server.create_database(self.database))
 
     def close(self) -> None:
         super().close()
-        self._server.execute(f"DROP DATABASE {self.database} WITH (FORCE)")
+        self.server.execute(f"DROP DATABASE {self.database} WITH (FORCE)")
 
     def url_as(self, user: str) -> str:
         return self.url.replace("postgres@", f"{user}@")
 
     def execute(self, sql: str) -> Rows:
-        return self._server.execute(sql, database=self.database)
+        return self.server.execute(sql, database=self.database)
 
     def run_script(self, script: str) -> None:
         self._run("psql", "--quiet", "--no-psqlrc", self.url.replace("postgres:", "postgresql:", 1), script=script)
@@ -152,18 +152,18 @@ class MariaDBStore(Store):
 
     def __init__(self, server: MariaDBServer) -> None:
         self.database = f"t_{uuid.uuid4().hex[:16]}"
-        self._server = server
+        self.server = server
         super().__init__(server.create_database(self.database))
 
     def close(self) -> None:
         super().close()
-        self._server.execute(f"DROP DATABASE {self.database}")
+        self.server.execute(f"DROP DATABASE {self.database}")
 
     def url_as(self, user: str) -> str:
         return self.url.replace("root@", f"{user}@")
 
     def execute(self, sql: str) -> Rows:
-        return self._server.execute(sql, database=self.database)
+        return self.server.execute(sql, database=self.database)
 
     def run_script(self, script: str) -> None:
         where = urlsplit(self.url)

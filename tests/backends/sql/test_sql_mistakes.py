@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -39,7 +40,9 @@ def mariadb(mariadb_server: MariaDBServer) -> Iterator[MariaDBServer]:
 def status(url: str) -> tuple[int, str]:
     """Return exit code and stderr of `wg status`."""
     command = (sys.executable, "-m", "wg_core.cli", "status", "--url", url)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    # Where no name server answers, the system would look for a host for a minute.
+    environment = {**os.environ, "RES_OPTIONS": "timeout:1 attempts:1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
     return done.returncode, done.stderr
 
 

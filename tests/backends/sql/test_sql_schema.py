@@ -15,6 +15,8 @@ from wg_core.sql import SqlBackend, migrating
 
 LONGEST_NAMESPACE = "n" * 30
 
+many_schemas = pytest.mark.timeout(600)  # on MySQL each schema made and dropped is 300 times fsync
+
 
 class CutOff(Exception):  # noqa: N818 - what happens, not what is wrong
     """Stands for the end of a process in the middle."""
@@ -137,6 +139,7 @@ def test_a_meta_table_with_other_columns_is_not_ours(store: Store) -> None:
 # ---------------------------------------------------------------------- half made
 
 
+@many_schemas
 def test_whoever_comes_next_makes_what_is_missing_wherever_the_making_broke_off(
     make_store: MakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +178,7 @@ def test_the_first_use_upgrades_and_the_version_before_works_on(store: Store, up
     run_one(before, "c", worker="w3")
 
 
+@many_schemas
 def test_an_upgrade_that_broke_off_is_gone_on_with(
     make_store: MakeStore, upgrade: Upgrade, monkeypatch: pytest.MonkeyPatch
 ) -> None:

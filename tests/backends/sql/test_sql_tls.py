@@ -56,25 +56,31 @@ def untrusted(tmp_path: Path) -> Path:
     return tmp_path / "other.pem"
 
 
-def encrypted(server: PostgresServer, backend: Backend) -> list[bool]:
-    """Tell of each connection of a backend that works and listens, whether it is encrypted."""
+def encrypted(server: PostgresServer, backend: Backend, application_name: str) -> list[bool]:
+    """Tell of each connection of a backend that works and listens, whether it is encrypted.
+
+    The backend has a name of its own, because the connections of another one may not be quite gone.
+    """
     run_one(backend)
     backend.beat([WorkerBeat(worker="w2", lease_seconds=600.0, first=True)])
     backend.wait(None, 0.0)
-    ours = "FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'wg'"
+    ours = f"FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = '{application_name}'"
     # The thread that listens connects in its own time.
     wait_until(lambda: server.execute(f"SELECT count(*) {ours}")[0][0] >= 2)
     return [is_encrypted for (is_encrypted,) in server.execute(f"SELECT ssl {ours}")]
 
 
-def test_on_postgres_working_and_listening_are_encrypted_and_checked(postgres: PostgresServer, trusted: Path) -> None:
-    with open_backend(postgres.url, sslmode="verify-full", sslrootcert=str(trusted)) as backend:
-        assert all(encrypted(postgres, backend))
+def test_on_postgres_working_and_listening_are_encrypted_and_checked(
+    postgres: PostgresServer, trusted: Path, fresh_namespace: str
+) -> None:
+    name = fresh_namespace
+    with open_backend(postgres.url, sslmode="verify-full", sslrootcert=str(trusted), application_name=name) as backend:
+        assert all(encrypted(postgres, backend, name))
 
 
-def test_on_postgres_tls_can_be_left_out(postgres: PostgresServer) -> None:
-    with open_backend(postgres.url, sslmode="disable") as backend:
-        assert not any(encrypted(postgres, backend))
+def test_on_postgres_tls_can_be_left_out(postgres: PostgresServer, fresh_namespace: str) -> None:
+    with open_backend(postgres.url, sslmode="disable", application_name=fresh_namespace) as backend:
+        assert not any(encrypted(postgres, backend, fresh_namespace))
 
 
 def test_postgres_with_a_certificate_of_somebody_else_is_refused(postgres: PostgresServer, untrusted: Path) -> None:

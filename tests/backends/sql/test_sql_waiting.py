@@ -24,10 +24,13 @@ class Store:
         self.ready = False
         self.looks: list[Queues] = []
         self.polled = threading.Event()
+        self.pollers: set[int] = set()
+        """The threads that wait, once they look."""
         self.broken = False
 
     def version(self) -> int:
         self.polled.set()
+        self.pollers.add(threading.get_ident())
         if self.broken:
             raise BackendUnavailableError("gone")
         return self.commits
@@ -142,7 +145,7 @@ def test_an_interrupt_is_for_its_own_instance_only(store: Store) -> None:
 def test_close_ends_every_wait_and_refuses_later_ones(store: Store) -> None:
     waiter = store.waiter()
     threads = [start(waiter), start(waiter)]
-    assert store.polled.wait(PATIENCE_SECONDS)
+    assert until(lambda: len(store.pollers) == len(threads))
     waiter.close()
     assert all(ended(thread) for thread in threads)
     with pytest.raises(BackendUnavailableError, match="was closed"):
