@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from tests.backends.redis.support import OpenRedis
+from tests.backends.redis.support import PATIENCE_SECONDS, OpenRedis, blocked, eventually
 from wg_core.testing.servers import RedisServer
 from wg_redis import RedisBackend
 
@@ -22,11 +22,12 @@ def own_server() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def open_redis(fresh_namespace: str) -> Iterator[OpenRedis]:
-    """Open backends by URL, with options; they are closed at the end."""
+    """Open backends by URL, with options; they are closed at the end. Slow answers are no concern of most tests."""
+    patient = {"socket_timeout": PATIENCE_SECONDS, "connect_timeout": PATIENCE_SECONDS}
     opened: list[RedisBackend] = []
 
     def open_one(url: str, namespace: str = fresh_namespace, **options: Any) -> RedisBackend:
-        opened.append(RedisBackend.open(url, namespace, **options))
+        opened.append(RedisBackend.open(url, namespace, **patient | options))
         return opened[-1]
 
     yield open_one
@@ -42,6 +43,7 @@ def shop(open_redis: OpenRedis, redis_url: str) -> RedisBackend:
 
 @pytest.fixture
 def client(redis_url: str) -> Iterator[Redis]:
-    """A plain client of the shared server, emptied."""
+    """A plain client of the shared server, emptied, where nobody waits any more."""
     with Redis.from_url(redis_url, decode_responses=True) as client:
+        eventually(lambda: not blocked(client))  # a wait that was given up takes tokens until the server has noticed
         yield client

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from redis import Redis
+
 from wg_core.history import AttemptRecord
 from wg_core.job import NewJob
 from wg_core.protocol import WorkerBeat
@@ -28,6 +30,11 @@ def register(backend: RedisBackend, worker: str = "w", lease_seconds: float = 36
 
 def failed(attempt: int = 1) -> AttemptRecord:
     return AttemptRecord(attempt=attempt, outcome="retry", worker="w", error_type="ValueError")
+
+
+def blocked(client: Redis) -> int:
+    """How many clients of the whole server are in a blocking command."""
+    return int(client.info("clients")["blocked_clients"])
 
 
 def eventually(condition: Callable[[], object]) -> None:

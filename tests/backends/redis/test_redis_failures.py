@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,9 +30,9 @@ def backend(open_redis: OpenRedis, own_server: RedisServer) -> RedisBackend:
 
 
 @pytest.fixture
-def impatient(open_redis: OpenRedis, own_server: RedisServer) -> RedisBackend:
-    """A backend that does not wait long for an answer, with a worker, and on a server that knows the scripts."""
-    backend = open_redis(own_server.url, **IMPATIENT)
+def prepared(open_redis: OpenRedis, own_server: RedisServer) -> RedisBackend:
+    """A backend with a worker, on a server that knows the scripts."""
+    backend = open_redis(own_server.url)
     backend.enqueue([new_job("first")])
     backend.reserve(None, 1, register(backend, "first"), request_no=1)
     backend.report("first", [Ack(id="first", lease_no=1)], request_no=1)
@@ -55,7 +56,7 @@ def test_after_a_restart_the_next_call_works_and_finds_what_was_answered(
     backend: RedisBackend, own_server: RedisServer
 ) -> None:
     backend.enqueue([new_job()])
-    own_server.kill()
+    kill(own_server, backend)
     with pytest.raises(BackendUnavailableError):
         backend.enqueue([new_job("b")])
     with pytest.raises(BackendUnavailableError):
@@ -67,10 +68,17 @@ def test_after_a_restart_the_next_call_works_and_finds_what_was_answered(
 
 def test_a_restart_between_two_calls_goes_unnoticed(backend: RedisBackend, own_server: RedisServer) -> None:
     backend.enqueue([new_job()])
-    own_server.kill()
+    kill(own_server, backend)
     own_server.start()
     register(backend)
     assert [job.id for job in backend.reserve(None, 10, "w", request_no=1)] == ["a"]
+
+
+def kill(server: RedisServer, backend: RedisBackend) -> None:
+    """Kill the server, and return when the connections of the backend have heard of it."""
+    server.kill()
+    for link in backend._server._links._all:
+        assert link.socket.recv(1, socket.MSG_PEEK) == b""
 
 
 def test_a_server_that_dies_before_it_answers_leaves_the_caller_in_doubt(
@@ -95,24 +103,30 @@ def has_unread_bytes(server: RedisServer) -> bool:
 # ---------------------------------------------------------------------- paused
 
 
+@contextmanager
+def pausing(server: RedisServer, backend: RedisBackend) -> Iterator[None]:
+    """Pause the server; the connections that the backend has wait for answers no longer than a moment."""
+    for link in backend._server._links._all:
+        link.socket.settimeout(IMPATIENT["socket_timeout"])
+    server.pause()
+    yield
+    server.resume()
+
+
 def test_a_write_without_an_answer_is_ambiguous_and_may_be_repeated(
-    impatient: RedisBackend, own_server: RedisServer
+    prepared: RedisBackend, own_server: RedisServer
 ) -> None:
-    own_server.pause()
-    with pytest.raises(AmbiguousResultError, match="did not answer"):
-        impatient.enqueue([new_job()])
-    own_server.resume()
-    eventually(lambda: impatient.get(["a"]))
-    assert [answer.stored for answer in impatient.enqueue([new_job()])] == [False]
+    with pausing(own_server, prepared), pytest.raises(AmbiguousResultError, match="did not answer"):
+        prepared.enqueue([new_job()])
+    eventually(lambda: prepared.get(["a"]))
+    assert [answer.stored for answer in prepared.enqueue([new_job()])] == [False]
 
 
-def test_a_write_is_never_sent_twice(impatient: RedisBackend, own_server: RedisServer) -> None:
-    impatient.enqueue([new_job()])
-    own_server.pause()
-    with pytest.raises(AmbiguousResultError):
-        impatient.enqueue([new_job("b")])
-    own_server.resume()
-    eventually(lambda: impatient.get(["b"]))
+def test_a_write_is_never_sent_twice(prepared: RedisBackend, own_server: RedisServer) -> None:
+    prepared.enqueue([new_job()])
+    with pausing(own_server, prepared), pytest.raises(AmbiguousResultError):
+        prepared.enqueue([new_job("b")])
+    eventually(lambda: prepared.get(["b"]))
     assert calls_of(own_server, "incrby") == 3  # one sequence number for each job
 
 
@@ -121,40 +135,36 @@ def calls_of(server: RedisServer, command: str) -> int:
     return int(line.partition("calls=")[2].partition(",")[0])
 
 
-def test_a_reserve_whose_answer_was_lost_is_answered_again(impatient: RedisBackend, own_server: RedisServer) -> None:
-    impatient.enqueue([new_job("a"), new_job("b")])
-    own_server.pause()
-    with pytest.raises(AmbiguousResultError):
-        impatient.reserve(None, 1, "w", request_no=1)
-    own_server.resume()
-    eventually(lambda: impatient.held("w"))
-    (job,) = impatient.reserve(None, 1, "w", request_no=1)
+def test_a_reserve_whose_answer_was_lost_is_answered_again(prepared: RedisBackend, own_server: RedisServer) -> None:
+    prepared.enqueue([new_job("a"), new_job("b")])
+    with pausing(own_server, prepared), pytest.raises(AmbiguousResultError):
+        prepared.reserve(None, 1, "w", request_no=1)
+    eventually(lambda: prepared.held("w"))
+    (job,) = prepared.reserve(None, 1, "w", request_no=1)
     assert (job.id, job.attempt, job.lease_no) == ("a", 1, 1)
-    assert impatient.stats().ready == 1
+    assert prepared.stats().ready == 1
 
 
-def test_a_report_whose_answer_was_lost_is_answered_again(impatient: RedisBackend, own_server: RedisServer) -> None:
-    impatient.enqueue([new_job()])
-    (job,) = impatient.reserve(None, 1, "w", request_no=1)
+def test_a_report_whose_answer_was_lost_is_answered_again(prepared: RedisBackend, own_server: RedisServer) -> None:
+    prepared.enqueue([new_job()])
+    (job,) = prepared.reserve(None, 1, "w", request_no=1)
     outcomes = [Retry(id="a", lease_no=job.lease_no, delay_seconds=60.0, record=failed()), Ack(id="b", lease_no=1)]
-    own_server.pause()
-    with pytest.raises(AmbiguousResultError):
-        impatient.report("w", outcomes, request_no=1)
-    own_server.resume()
-    eventually(lambda: not impatient.held("w"))
-    assert impatient.report("w", outcomes, request_no=1) == [Applied.APPLIED, Applied.LOST]
-    assert len(impatient.get(["a"])[0].history) == 1
+    with pausing(own_server, prepared), pytest.raises(AmbiguousResultError):
+        prepared.report("w", outcomes, request_no=1)
+    eventually(lambda: not prepared.held("w"))
+    assert prepared.report("w", outcomes, request_no=1) == [Applied.APPLIED, Applied.LOST]
+    assert len(prepared.get(["a"])[0].history) == 1
 
 
-def test_a_read_without_an_answer_changed_nothing(impatient: RedisBackend, own_server: RedisServer) -> None:
-    own_server.pause()
-    with pytest.raises(BackendUnavailableError):
-        impatient.stats()
-    with pytest.raises(BackendUnavailableError):  # and so for a new connection, which is not greeted
-        impatient.enqueue([new_job()])
-    own_server.resume()
-    eventually(lambda: works(impatient))
-    assert impatient.get(["a"]) == []
+def test_a_read_without_an_answer_changed_nothing(
+    open_redis: OpenRedis, prepared: RedisBackend, own_server: RedisServer
+) -> None:
+    with pausing(own_server, prepared):
+        with pytest.raises(BackendUnavailableError):
+            prepared.stats()
+        with pytest.raises(BackendUnavailableError):  # and so for a new connection, which is not greeted
+            open_redis(own_server.url, **IMPATIENT).enqueue([new_job()])
+    assert prepared.get(["a"]) == []
 
 
 def works(backend: RedisBackend) -> bool:
@@ -351,7 +361,7 @@ def test_threads_share_a_few_connections(open_redis: OpenRedis, own_server: Redi
 
 def test_a_pool_that_stays_busy_says_so(open_redis: OpenRedis, own_server: RedisServer) -> None:
     backend = open_redis(own_server.url, max_connections=1, **IMPATIENT)
-    backend.stats()
+    eventually(lambda: works(backend))
     own_server.pause()
     with ThreadPoolExecutor(2) as threads:
         calls = [threads.submit(backend.enqueue, [new_job(name)]) for name in "ab"]
@@ -398,6 +408,7 @@ def test_close_leaves_no_connection(open_redis: OpenRedis, own_server: RedisServ
     eventually(lambda: "name=wg" not in own_server.command("CLIENT", "LIST"))
 
 
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # from Python 3.12 on, where threads are
 def test_a_child_of_a_fork_uses_connections_of_its_own(backend: RedisBackend, own_server: RedisServer) -> None:
     backend.enqueue([new_job()])
     backend.wait(["other"], 0.01)

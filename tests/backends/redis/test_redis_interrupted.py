@@ -11,8 +11,8 @@ from wg_redis import RedisBackend
 
 @pytest.fixture
 def backend(open_redis: OpenRedis, redis_url: str) -> RedisBackend:
-    """One connection only, so that losing it is losing all; no patience for one that does not come back."""
-    backend = open_redis(redis_url, max_connections=1, socket_timeout=0.5)
+    """One connection only, so that losing it is losing all; little patience for one that does not come back."""
+    backend = open_redis(redis_url, max_connections=1, socket_timeout=15.0)
     backend.enqueue([new_job("first")])
     return backend
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from tests.backends.redis.support import eventually, failed, new_job, register
+from tests.backends.redis.support import blocked, eventually, failed, new_job, register
 from wg_core.job import JobState
 from wg_core.outcome import Ack, Bury, Cancel, Progress, Release, Retry, Start
 from wg_core.protocol import CancelJobs, DeleteJobs, RequeueJobs, Retention
@@ -48,9 +48,10 @@ def leave_waiters(backend: RedisBackend, client: Redis) -> None:
     for queues in (None, ["mail"]):
         wait = threading.Thread(target=backend.wait, args=(queues, 3600.0))
         wait.start()
-        eventually(lambda: client.info("clients")["blocked_clients"])
+        eventually(lambda: blocked(client))
         backend.interrupt()
         wait.join()
+        eventually(lambda: not blocked(client))  # else the next one is taken to wait already, or its token is taken
 
 
 def leave_tokens(backend: RedisBackend, client: Redis) -> None:

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 from redis import Redis
 
-from tests.backends.redis.support import PATIENCE_SECONDS, OpenRedis, eventually, new_job, register
+from tests.backends.redis.support import PATIENCE_SECONDS, OpenRedis, blocked, eventually, new_job, register
 from wg_core.errors import BackendUnavailableError
 from wg_core.outcome import Release
 from wg_core.protocol import RescheduleJobs
@@ -38,10 +38,6 @@ def waiting(
     threads.shutdown(wait=False)
     eventually(lambda: blocked(client) == before + how_many)
     return waits
-
-
-def blocked(client: Redis) -> int:
-    return int(client.info("clients")["blocked_clients"])
 
 
 def ended(waits: Sequence[Future[None]]) -> int:
@@ -128,14 +124,14 @@ def test_jobs_of_other_queues_wake_nobody(shop: RedisBackend, other: RedisBacken
 
 def test_nothing_is_pushed_while_nobody_waits(shop: RedisBackend, client: Redis) -> None:
     shop.enqueue([new_job()])
-    assert [key for key in client.scan_iter("*") if "wake" in key or "waiters" in key] == []
+    assert [key for key in client.scan_iter("{shop}:*") if "wake" in key or "waiters" in key] == []
 
 
 def test_a_waiter_that_died_leaves_nothing_behind(shop: RedisBackend, client: Redis) -> None:
     shop.wait(["mail", "default"], 0.2)
     for queue in ("mail", "default"):
         assert client.pttl(f"{{shop}}:waiters:{queue}") <= 200
-    eventually(lambda: not list(client.scan_iter("*waiters*")))
+    eventually(lambda: not list(client.scan_iter("{shop}:waiters*")))
     shop.wait(None, 0.001)
     client.zadd("{shop}:waiters", {"a process that was killed": 4e12})
     shop.enqueue([new_job()])

@@ -13,28 +13,30 @@ from wg_core.protocol import Capability
 MEMORY = "sqlite::memory:"
 
 
-def test_backends_on_one_namespace_share_their_jobs(open_sqlite: OpenSQLite) -> None:
-    open_sqlite(MEMORY, "shared").enqueue([new_job("a")])
-    assert open_sqlite(MEMORY, "shared").stats().ready == 1
+def test_backends_on_one_namespace_share_their_jobs(open_sqlite: OpenSQLite, fresh_namespace: str) -> None:
+    open_sqlite(MEMORY, fresh_namespace).enqueue([new_job("a")])
+    assert open_sqlite(MEMORY, fresh_namespace).stats().ready == 1
 
 
-def test_other_namespaces_and_other_options_are_other_stores(open_sqlite: OpenSQLite) -> None:
-    open_sqlite(MEMORY, "mine").enqueue([new_job("a")])
-    assert open_sqlite(MEMORY, "yours").stats().ready == 0
-    assert open_sqlite(f"{MEMORY}?cache_size=99", "mine").stats().ready == 0
+def test_other_namespaces_and_other_options_are_other_stores(open_sqlite: OpenSQLite, fresh_namespace: str) -> None:
+    open_sqlite(MEMORY, fresh_namespace).enqueue([new_job("a")])
+    assert open_sqlite(MEMORY, f"{fresh_namespace}_other").stats().ready == 0
+    assert open_sqlite(f"{MEMORY}?cache_size=99", fresh_namespace).stats().ready == 0
 
 
-def test_jobs_stay_when_every_backend_is_closed(open_sqlite: OpenSQLite) -> None:
-    first = open_sqlite(MEMORY, "lasting")
+def test_jobs_stay_when_every_backend_is_closed(open_sqlite: OpenSQLite, fresh_namespace: str) -> None:
+    first = open_sqlite(MEMORY, fresh_namespace)
     first.enqueue([new_job("a")])
     first.close()
     with pytest.raises(BackendUnavailableError, match="was closed"):
         first.stats()
-    assert open_sqlite(MEMORY, "lasting").stats().ready == 1
+    assert open_sqlite(MEMORY, fresh_namespace).stats().ready == 1
 
 
-def test_a_waiter_hears_of_a_job_of_another_backend_without_polling(open_sqlite: OpenSQLite) -> None:
-    waiting, other = open_sqlite(MEMORY, "heard"), open_sqlite(MEMORY, "heard")
+def test_a_waiter_hears_of_a_job_of_another_backend_without_polling(
+    open_sqlite: OpenSQLite, fresh_namespace: str
+) -> None:
+    waiting, other = open_sqlite(MEMORY, fresh_namespace), open_sqlite(MEMORY, fresh_namespace)
     waiting.migrate()
     thread = threading.Thread(target=waiting.wait, args=(None, PATIENCE_SECONDS), daemon=True)
     thread.start()

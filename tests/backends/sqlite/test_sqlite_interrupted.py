@@ -49,6 +49,7 @@ def test_an_exception_in_any_line_of_the_enqueue_of_one_job_leaves_a_backend_tha
         assert_it_works(backend, number)
 
 
+@pytest.mark.timeout(600)  # opens the file four hundred times
 def test_an_exception_while_the_file_is_opened_leaves_a_backend_that_works(open_sqlite: OpenSQLite) -> None:
     backend = open_sqlite()
     backend.enqueue([new_job("first")])

@@ -163,11 +163,14 @@ def test_no_connection_at_all_is_refused_instead_of_leaving_the_transaction_out(
 
 
 def test_a_store_in_memory_refuses_by_name(fresh_namespace: str) -> None:
-    with Client.connect("sqlite::memory:", namespace=fresh_namespace) as client:
+    with (
+        closing(sqlite3.connect(":memory:")) as connection,
+        Client.connect("sqlite::memory:", namespace=fresh_namespace) as client,
+    ):
         with pytest.raises(UnsupportedError, match="transactional"):
-            client.transaction(sqlite3.connect(":memory:"))
+            client.transaction(connection)
         with pytest.raises(UnsupportedError, match="transactional"):
-            client.enqueue(job(), connection=sqlite3.connect(":memory:"))
+            client.enqueue(job(), connection=connection)
 
 
 def test_missing_tables_are_not_made_in_the_transaction_but_said(
