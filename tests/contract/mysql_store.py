@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import pymysql
@@ -14,6 +15,12 @@ from wg_core.testing.contract import life, process_races
 from wg_core.testing.servers import MariaDBServer
 
 _STARTS_WITHOUT_TABLES = {life.__name__, process_races.__name__}
+
+
+@pytest.fixture
+def backend_options() -> dict[str, Any]:
+    """Long enough for a racer that stands still with its locks: a beat does not wait for them a second time."""
+    return {"lock_timeout": 60, "read_timeout": 90.0}
 
 
 @pytest.fixture(scope="session")

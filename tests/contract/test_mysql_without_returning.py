@@ -9,6 +9,7 @@ from wg_core.backend import Backend
 from wg_core.testing.contract import *  # noqa: F403
 
 # Not by importing them, because the suite's own come last.
+backend_options = mysql_store.backend_options
 connect_as_caller = mysql_store.connect_as_caller
 made_namespace = mysql_store.made_namespace
 namespace = mysql_store.namespace

@@ -24,6 +24,12 @@ def backend_url(postgres_server: PostgresServer) -> str:
     return postgres_server.url
 
 
+@pytest.fixture
+def backend_options() -> dict[str, Any]:
+    """Long enough for a racer that stands still with its locks: a beat does not wait for them a second time."""
+    return {"lock_timeout": 60.0, "statement_timeout": 90.0}
+
+
 @pytest.fixture(scope="session")
 def made_namespace(postgres_server: PostgresServer) -> str:
     """A namespace whose tables are there."""

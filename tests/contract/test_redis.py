@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -16,6 +17,12 @@ from wg_core.testing.servers import RedisServer
 @pytest.fixture
 def backend_url(redis_server: RedisServer) -> str:
     return redis_server.url
+
+
+@pytest.fixture
+def backend_options() -> dict[str, Any]:
+    """Long enough for a server that stands still for a while: what it did not answer in time is no defect."""
+    return {"socket_timeout": 60.0, "connect_timeout": 60.0}
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,12 @@ def database(tmp_path: Path) -> Path:
 @pytest.fixture
 def backend_url(database: Path) -> str:
     return f"sqlite:{database}"
+
+
+@pytest.fixture
+def backend_options() -> dict[str, Any]:
+    """Long enough for a process that never gets its turn among others that keep writing: SQLite queues nobody."""
+    return {"busy_timeout": 60.0}
 
 
 @pytest.fixture

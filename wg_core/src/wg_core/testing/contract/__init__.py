@@ -15,7 +15,8 @@ everybody. It may be the same store for all tests, because each test has a names
 below the import:
 
 * `backend_url`: the store under test (required);
-* `backend_options`: keywords for `open_backend` (default: none);
+* `backend_options`: keywords for `open_backend` (default: none), such as time limits that the races do not reach on a
+  slow machine;
 * `residue`: a callable that counts what the store keeps in `namespace`, by kind, such as rows per table or keys.
   Given, the tests of `growth` compare its answers; without it they only run the cycles;
 * `connect_as_caller`: a callable that opens a connection of the caller's to the store, for `enqueue(connection=…)`;

@@ -14,7 +14,7 @@ from wg_core.protocol import JobFilter, QueueStats, Rescued, Stats, StatsLevel, 
 from wg_core.testing.clock import Clock
 
 LEASE_SECONDS = 30.0
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 """How long a test waits for another thread or process before it gives up; never a measure of speed."""
 
 

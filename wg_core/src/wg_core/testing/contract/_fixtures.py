@@ -38,8 +38,9 @@ def open_backend(backend_url: str, backend_options: dict[str, Any], namespace: s
     opened: list[Backend] = []
 
     def open_another() -> Backend:
-        opened.append(open_by_url(backend_url, namespace=namespace, **backend_options))
-        return opened[-1]
+        backend = open_by_url(backend_url, namespace=namespace, **backend_options)
+        opened.append(backend)  # threads may be opening others at the same moment
+        return backend
 
     yield open_another
     for backend in opened:

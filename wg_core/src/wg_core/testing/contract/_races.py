@@ -31,7 +31,7 @@ def at_once(*calls: Callable[[], Answer]) -> list[Answer]:
 
     with ThreadPoolExecutor(len(calls), thread_name_prefix="racer") as threads:
         futures = [threads.submit(run, call) for call in calls]
-        return [future.result(4 * PATIENCE_SECONDS) for future in futures]
+        return [future.result(2 * PATIENCE_SECONDS) for future in futures]
 
 
 def assert_each_in_one_place(
@@ -71,7 +71,7 @@ def in_processes(orders: Sequence[dict[str, Any]]) -> list[Any]:
             _await_readiness(child)
         for child in children:
             _start(child)
-        return [json.loads(child.communicate(timeout=4 * PATIENCE_SECONDS)[0]) for child in children]
+        return [json.loads(child.communicate(timeout=2 * PATIENCE_SECONDS)[0]) for child in children]
     finally:
         for child in children:
             _kill(child)

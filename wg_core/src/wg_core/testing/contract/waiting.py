@@ -33,7 +33,7 @@ class Waiter:
         self._id = f"waiter-{uuid.uuid4().hex}"
         self._found, self._over = threading.Event(), threading.Event()
         backend.beat([WorkerBeat(worker=self._id, lease_seconds=LONG_SECONDS, first=True)])
-        self._thread = threading.Thread(target=self._run, name="waiter")
+        self._thread = threading.Thread(target=self._run, name="waiter", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
