@@ -14,6 +14,7 @@ from tests.backends.postgres.support import (
     PATIENCE_SECONDS,
     OpenPostgres,
     ack,
+    locks,
     new_job,
     new_jobs,
     register,
@@ -27,7 +28,7 @@ from wg_core.errors import (
     SchemaError,
 )
 from wg_core.outcome import Applied
-from wg_core.sql import ConflictError
+from wg_core.sql import ConflictError, store
 from wg_core.testing.servers import PostgresServer
 from wg_postgres import PostgresBackend
 from wg_postgres.errors import is_end_of_connection, sort_error
@@ -136,67 +137,84 @@ def test_the_next_call_works_after_the_server_is_back(own_server: PostgresServer
 
 
 def test_connections_that_were_ended_while_idle_cost_no_error(
-    backend: PostgresBackend, connection: psycopg.Connection[Any]
+    open_postgres: OpenPostgres, connection: psycopg.Connection[Any], fresh_namespace: str
 ) -> None:
+    backend = open_postgres(application_name=fresh_namespace)
     backend.enqueue([new_job("a")])
     register(backend)
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda _: backend.held("w1"), range(32)))
-    end_others(connection)
+    end_all(connection, fresh_namespace)
     for number in range(8):
         assert backend.enqueue(new_jobs(f"b{number}"))[0].stored
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(lambda _: backend.held("w1"), range(32))) == [[]] * 32
 
 
-def end_others(connection: psycopg.Connection[Any]) -> None:
-    """End all other connections to the database, and wait until they are gone."""
-    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    connection.execute(f"SELECT pg_terminate_backend(pid) {others}")
-    wait_until(lambda: connection.execute(f"SELECT count(*) {others}").fetchall()[0][0] == 0)
+def end_all(connection: psycopg.Connection[Any], application: str) -> None:
+    """End all connections under this name, of which there is one at least, and wait until they are gone."""
+    found = "FROM pg_stat_activity WHERE application_name = %s"
+    assert connection.execute(f"SELECT pg_terminate_backend(pid) {found}", (application,)).fetchall()
+    wait_until(lambda: connection.execute(f"SELECT count(*) {found}", (application,)).fetchall()[0][0] == 0)
 
 
 def test_a_lock_that_is_held_too_long_is_waited_for_again(
-    open_postgres: OpenPostgres, connection: psycopg.Connection[Any], fresh_namespace: str
+    backend: PostgresBackend,
+    open_postgres: OpenPostgres,
+    connection: psycopg.Connection[Any],
+    fresh_namespace: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    backend = open_postgres(lock_timeout=0.05)
+    monkeypatch.setattr(store, "_ATTEMPTS", 1_000)  # however long it takes this test to leave the lock
     backend.enqueue([new_job("a")])
     register(backend)
-    with connection.transaction():
-        connection.execute(f"LOCK TABLE {fresh_namespace}_requests IN ACCESS EXCLUSIVE MODE")
-        with ThreadPoolExecutor(1) as threads:
-            reserved = threads.submit(backend.reserve, ["default"], 1, "w1", request_no=1)
-            blocked = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-            with psycopg.connect(connection.info.dsn, autocommit=True) as looker:
-                wait_until(lambda: looker.execute(blocked).fetchall()[0][0] > 0)
-            connection.execute("COMMIT")
-            connection.execute("BEGIN")
-            assert [job.id for job in reserved.result(PATIENCE_SECONDS)] == ["a"]
+    impatient = open_postgres(lock_timeout=0.05)
+    with ThreadPoolExecutor(1) as threads:
+        with connection.transaction():
+            connection.execute(f"LOCK TABLE {fresh_namespace}_requests IN ACCESS EXCLUSIVE MODE")
+            reserved = threads.submit(impatient.reserve, ["default"], 1, "w1", request_no=1)
+            wait_until(lambda: impatient._store.conflicts > 0 or reserved.done())
+        assert [job.id for job in reserved.result(PATIENCE_SECONDS)] == ["a"]
 
 
 def test_a_statement_that_takes_too_long_is_given_up(
-    open_postgres: OpenPostgres, connection: psycopg.Connection[Any], fresh_namespace: str
+    backend: PostgresBackend, open_postgres: OpenPostgres, connection: psycopg.Connection[Any], fresh_namespace: str
 ) -> None:
-    backend = open_postgres(lock_timeout=0, statement_timeout=0.2)
     backend.enqueue([new_job("a")])
+    impatient = open_postgres(lock_timeout=0, statement_timeout=0.5)
     with connection.transaction():
         connection.execute(f"LOCK TABLE {fresh_namespace}_jobs IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(BackendUnavailableError, match="statement timeout"):
-            backend.enqueue(new_jobs("b"))
-    assert backend.enqueue(new_jobs("b"))[0].stored
+            impatient.enqueue(new_jobs("b"))
+    assert backend.get(["b"]) == []
+
+    def is_stored() -> bool:
+        try:
+            return impatient.enqueue(new_jobs("b"))[0].stored
+        except BackendUnavailableError:  # half a second may be too short for a slow machine, lock or not
+            return False
+
+    wait_until(is_stored)
 
 
-def test_nothing_is_reused_after_a_fork(backend: PostgresBackend) -> None:
+def test_nothing_is_reused_after_a_fork(
+    open_postgres: OpenPostgres, connection: psycopg.Connection[Any], fresh_namespace: str
+) -> None:
+    backend = open_postgres(application_name=fresh_namespace)
     backend.enqueue([new_job("a")])
     register(backend)
     with ThreadPoolExecutor(1) as threads:  # so that there is a listening thread, too
         waiting = threads.submit(backend.wait, ["other"], PATIENCE_SECONDS)
-        wait_until(lambda: bool(backend._waiter._waits))  # type: ignore[attr-defined]
+        wait_until(lambda: locks(connection, backend) == 1)
+        query = "SELECT pid FROM pg_stat_activity WHERE application_name = %s"
+        of_the_parent = [pid for (pid,) in connection.execute(query, (fresh_namespace,))]
         reader, writer = os.pipe()
         child = os.fork()
         if child == 0:
             answer = b"failed"
             try:
+                with backend._postgres.lent() as lent:
+                    assert lent.info.backend_pid not in of_the_parent
                 backend.enqueue(new_jobs("b"))
                 backend.wait(["default"], PATIENCE_SECONDS)
                 answer = b"stored"

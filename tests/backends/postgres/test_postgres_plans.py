@@ -163,6 +163,7 @@ def is_hot(text: str) -> bool:
     return not text.startswith("SELECT") or " FOR " in text or "paused" in text
 
 
+@pytest.mark.timeout(600)  # a slow disk needs minutes for a million rows
 def test_no_statement_scans_a_job_table_or_sorts_it(
     backend_with_jobs: PostgresBackend,
     planner: psycopg.Connection[Any],

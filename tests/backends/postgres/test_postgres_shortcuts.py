@@ -154,9 +154,12 @@ def test_mixed_outcomes_and_different_lease_numbers_go_the_ordinary_way(backend:
 
 @pytest.fixture
 def marked(backend: PostgresBackend) -> PostgresBackend:
-    """A backend that begins each search at its marks, as if every search from the front were slow."""
+    """A backend that begins each search at its marks, as if every search from the front were slow and time stood still.
+
+    Or the marks could be gone after a second.
+    """
     backend._shortcuts._marks = Marks(
-        slow_seconds=TAKES_ALL_FOR_SLOW, slow_in_a_row=1, many_claimed=0, gain=float("inf")
+        lambda: 100.0, slow_seconds=TAKES_ALL_FOR_SLOW, slow_in_a_row=1, many_claimed=0, gain=float("inf")
     )
     return backend
 
@@ -229,7 +232,7 @@ def test_marks_that_gain_nothing_are_left_alone_for_a_while() -> None:
 
 
 def test_an_instance_that_claimed_few_jobs_never_uses_marks() -> None:
-    marks = Marks(slow_in_a_row=1)
+    marks = Marks(lambda: 100.0, slow_in_a_row=1)
     for _ in range(99):
         marks.note({}, [("q", (0, number)) for number in range(100)], seconds=9.0)
         assert marks.current() == {}

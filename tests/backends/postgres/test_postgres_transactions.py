@@ -211,7 +211,7 @@ def test_a_lost_connection_gets_the_drivers_error(
 ) -> None:
     connection = connect()
     handle = client.enqueue(job(), connection=connection)
-    postgres_server.execute(f"SELECT pg_terminate_backend({connection.info.backend_pid}, 10000)")
+    postgres_server.execute(f"SELECT pg_terminate_backend({connection.info.backend_pid}, 60000)")
     with pytest.raises((psycopg.OperationalError, psycopg2.OperationalError)) as caught:
         client.enqueue(job(), connection=connection)
     assert caught.value.__cause__ is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from tests.backends.postgres.support import (
     PATIENCE_SECONDS,
     OpenPostgres,
     ack,
+    locks,
     new_job,
     new_jobs,
     register,
@@ -48,6 +50,12 @@ class Ear:
         self._connection.close()
 
 
+@pytest.fixture(autouse=True)
+def answers_may_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a slow server would be left by whoever listens, and nobody be notified for a moment."""
+    monkeypatch.setattr(listening, "_ANSWER_SECONDS", PATIENCE_SECONDS)
+
+
 @pytest.fixture
 def ear(postgres_url: str, fresh_namespace: str) -> Iterator[Ear]:
     with closing(Ear(postgres_url, fresh_namespace)) as opened:
@@ -64,15 +72,6 @@ def quiet(open_postgres: OpenPostgres, connection: psycopg.Connection[Any]) -> P
     return backend
 
 
-def locks(connection: psycopg.Connection[Any], backend: PostgresBackend) -> int:
-    """Count the locks that waiters of the namespace hold."""
-    space = Signal(backend._statements.tables.namespace).space % 2**32
-    query = (
-        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND mode = 'ShareLock' AND granted"
-    )
-    return int(connection.execute(query, (space,)).fetchall()[0][0])
-
-
 def listening_pids(connection: psycopg.Connection[Any], backend: PostgresBackend) -> list[int]:
     space = Signal(backend._statements.tables.namespace).space % 2**32
     query = "SELECT DISTINCT pid FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND mode = 'ShareLock'"
@@ -83,12 +82,20 @@ def start_waiting(
     backend: PostgresBackend, connection: psycopg.Connection[Any], queues: list[str] | None, expected_locks: int = 1
 ) -> Future[None]:
     """Let a thread wait, and return when producers can see it and it looks no more."""
+    others = number_of_waits(backend)
+    if not others:
+        wait_until(lambda: locks(connection, backend) == 0)  # those of the last wait are kept for a moment
     before = locks(connection, backend)
     pool = ThreadPoolExecutor(1)
     waiting = pool.submit(backend.wait, queues, TOO_LONG_SECONDS)
     pool.shutdown(wait=False)
+    wait_until(lambda: number_of_waits(backend) > others)
     wait_until(lambda: locks(connection, backend) >= max(before, expected_locks))
     return waiting
+
+
+def number_of_waits(backend: PostgresBackend) -> int:
+    return len(backend._waiter._waits)  # type: ignore[attr-defined]
 
 
 def end(backend: PostgresBackend, *waiting: Future[None]) -> None:
@@ -218,39 +225,50 @@ class FreezingRelay:
         parts = urlsplit(url)
         self._target = (parts.hostname, parts.port)
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"postgres://postgres@127.0.0.1:{self._listener.getsockname()[1]}{parts.path}"
+        self._address = self._listener.getsockname()
+        self.url = f"postgres://postgres@127.0.0.1:{self._address[1]}{parts.path}"
         self.frozen = False
         self.accepted = 0
-        self._sockets: list[socket.socket] = []
-        threading.Thread(target=self._accept, name="relay", daemon=True).start()
+        self._closed = threading.Event()
+        self._sockets = [self._listener]
+        self._accepting = threading.Thread(target=self._accept, name="relay", daemon=True)
+        self._passing: list[threading.Thread] = []
+        self._accepting.start()
 
     def _accept(self) -> None:
         while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
+            near, _ = self._listener.accept()
+            self._sockets.append(near)
+            if self._closed.is_set():
                 return
             self.accepted += 1
             far = socket.create_connection(self._target)
-            self._sockets += [near, far]
-            for source, target in ((near, far), (far, near)):
-                threading.Thread(target=self._pass_on, args=(source, target), name="relay", daemon=True).start()
+            self._sockets.append(far)
+            for ends in ((near, far), (far, near)):
+                self._passing.append(threading.Thread(target=self._pass_on, args=ends, name="relay", daemon=True))
+                self._passing[-1].start()
 
     def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
-        while True:
-            try:
+        with contextlib.suppress(OSError):
+            while True:
                 data = source.recv(65_536)
                 if self.frozen:
-                    threading.Event().wait()
+                    self._closed.wait()
+                if not data:
+                    target.shutdown(socket.SHUT_RDWR)
+                    return
                 target.sendall(data)
-            except OSError:
-                return
-            if not data:
-                target.close()
-                return
 
     def close(self) -> None:
-        self._listener.close()
+        """End everything, and leave neither a thread nor a connection to the tests that come after."""
+        self._closed.set()
+        with socket.create_connection(self._address):
+            self._accepting.join()
+        for opened in self._sockets:
+            with contextlib.suppress(OSError):
+                opened.shutdown(socket.SHUT_RDWR)
+        for thread in self._passing:
+            thread.join()
         for opened in self._sockets:
             opened.close()
 
@@ -305,7 +323,7 @@ def test_an_interrupt_does_not_wait_for_a_server_that_does_not_answer(
         backend.migrate()
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(backend.wait, None, TOO_LONG_SECONDS)
-            wait_until(lambda: bool(backend._waiter._waits))  # type: ignore[attr-defined]
+            wait_until(lambda: number_of_waits(backend) == 1)
             end(backend, waiting)
 
 
