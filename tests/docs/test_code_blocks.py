@@ -27,6 +27,7 @@ def as_shell(found: Block, number: int) -> Iterator[str]:
         yield from found.commands
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md", "docs/how-to/enqueue-in-your-transaction.md"])
 def test_every_block_of_the_page_runs(page: str, tmp_path: Path) -> None:
     script = [line for number, found in enumerate(blocks(ROOT / page)) for line in as_shell(found, number)]
@@ -37,7 +38,7 @@ def test_every_block_of_the_page_runs(page: str, tmp_path: Path) -> None:
         env={**clean, "PATH": f"{Path(sys.executable).parent}:{clean['PATH']}", "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=580,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -26,6 +26,9 @@ assert answer.status_code == 202, answer.content
 }
 
 
+pytestmark = pytest.mark.timeout(600)  # an example is several programs, one after the other
+
+
 def run(folder: Path, *command: str) -> str:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("WG_", "PYTEST_"))}
     done = subprocess.run(

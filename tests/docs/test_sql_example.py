@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.docs.markdown import ROOT, blocks
 
 PAGE = ROOT / "docs/write-a-backend.md"
@@ -33,6 +35,7 @@ def install(site: Path) -> None:
     (about / "entry_points.txt").write_text("[wg.backends]\ntiny = tiny_sql:TinyBackend\n")
 
 
+@pytest.mark.timeout(600)
 def test_the_sql_backend_of_the_page_passes_the_themes_of_the_suite(tmp_path: Path) -> None:
     install(tmp_path)
     (tmp_path / "test_contract.py").write_text(SUITE)
@@ -43,7 +46,7 @@ def test_the_sql_backend_of_the_page_passes_the_themes_of_the_suite(tmp_path: Pa
         env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=580,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

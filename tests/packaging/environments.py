@@ -26,7 +26,7 @@ class Environment:
     folder: Path
 
     def run(
-        self, program: str, *arguments: str, cwd: Path | None = None, timeout_seconds: float = 100.0
+        self, program: str, *arguments: str, cwd: Path | None = None, timeout_seconds: float = 300.0
     ) -> subprocess.CompletedProcess[str]:
         """Run a program of the environment, in its folder unless told otherwise."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST", "WG_"))}
@@ -50,7 +50,7 @@ class Environment:
 def build(source: Path, out: Path) -> Path:
     """Build an sdist, a wheel from it, and return the wheel."""
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (wheel,) = out.glob("*.whl")
     return wheel
@@ -62,12 +62,12 @@ def create_environment(folder: Path, wheels: Sequence[Path], extras: Sequence[st
     python = folder / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check"]
     install = [*pip, "install", "--quiet", "--no-index", "--no-deps", *map(str, wheels)]
-    subprocess.run(install, check=True, capture_output=True, timeout=110)
+    subprocess.run(install, check=True, capture_output=True, timeout=300)
     (site_packages,) = folder.glob("lib/python*/site-packages")
     ours = list(importlib.metadata.distributions(path=[str(site_packages)]))
     for distribution in _dependencies(ours, extras):
         _copy(distribution, site_packages)
-    checked = subprocess.run([*pip, "check"], capture_output=True, text=True, timeout=110, check=False)
+    checked = subprocess.run([*pip, "check"], capture_output=True, text=True, timeout=300, check=False)
     assert checked.returncode == 0, checked.stdout
     return Environment(folder)
 

@@ -9,6 +9,8 @@ import pytest
 
 from tests.packaging.environments import THIRD_PARTY, Environment
 
+pytestmark = pytest.mark.timeout(600)  # whichever comes first builds and installs
+
 DRIVERS = ("sqlalchemy", "redis", "hiredis", "psycopg", "pymysql", "sqlite3", "rich", "pytest", "asyncio")
 OURS = {"redis", "rediss", "valkey", "valkeys", "redis+unix", "sqlite", "memory"}
 OURS |= {"postgres", "postgresql", "postgresql+psycopg", "mysql", "mariadb"}
@@ -91,7 +93,6 @@ def test_the_import_list_of_a_producer_stays_short(core_only: Environment) -> No
     assert len(loaded - bare) < 130, sorted(loaded - bare)
 
 
-@pytest.mark.timeout(600)
 def test_a_third_party_backend_passes_the_conformance_suite(everything: Environment, tmp_path: Path) -> None:
     shutil.copytree(THIRD_PARTY / "tests", tmp_path / "tests")
     pytest_line = ("python", "-m", "pytest", "-q", "-x", "--strict-markers", "-p", "no:cacheprovider", "tests")

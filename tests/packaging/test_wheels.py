@@ -12,6 +12,8 @@ import pytest
 
 from tests.packaging.environments import DISTRIBUTIONS, ROOT
 
+pytestmark = pytest.mark.timeout(600)  # whichever comes first builds them
+
 Wheels = dict[str, Path]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -102,6 +104,15 @@ def test_debug_shows_the_traceback_and_the_same_line() -> None:
     assert result.stderr.splitlines()[-1].startswith("wg: a store is named by a URL")
 
 
+@pytest.fixture
+def own_logging() -> Iterator[None]:
+    """`wg worker` sets the level of the root logger, for good: other tests count the lines of their log."""
+    level = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(level)
+
+
+@pytest.mark.usefixtures("own_logging")
 @pytest.mark.parametrize("url", ["memory:", "sqlite::memory:"])
 def test_a_worker_refuses_a_store_that_lives_in_one_process(url: str) -> None:
     result = run("worker", "--url", url)

@@ -472,6 +472,7 @@ def test_many_threads_may_share_a_client(client: Client, store: FaultyBackend, s
     assert len({record.id for record in ready(store)}) == 400
 
 
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # whatever other threads there are
 def test_a_client_made_before_a_fork_works_in_the_child() -> None:
     with Client(open_backend("memory:forked")) as client:
         client.enqueue_named("of the parent")

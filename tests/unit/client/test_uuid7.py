@@ -59,13 +59,16 @@ def test_threads_never_make_the_same_id() -> None:
     assert len({job_id for ids in made for job_id in ids}) == 8_000
 
 
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # whatever other threads there are
 def test_a_forked_child_does_not_repeat_the_ids_of_its_parent() -> None:
     new_id()
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        os.write(writing, "\n".join(new_id() for _ in range(100)).encode())
-        os._exit(0)
+        try:
+            os.write(writing, "\n".join(new_id() for _ in range(100)).encode())
+        finally:
+            os._exit(0)
     os.waitpid(child, 0)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:

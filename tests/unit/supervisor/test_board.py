@@ -61,10 +61,11 @@ def test_a_start_that_was_cut_short_by_a_kill_shows_no_handler(memory: int) -> N
 
 
 BUSY_WRITER = """
-import sys
+import os, sys
 from wg_core._board import SharedBoard
-board = SharedBoard(int(sys.argv[1]), 4)
-for number in range(1, 10_000_000):  # an end of its own, should the test die before it
+board, number, parent = SharedBoard(int(sys.argv[1]), 4), 0, os.getppid()
+while os.getppid() == parent:  # an end of its own, should the test die before it
+    number += 1
     board.started(0, str(number), number, float(number))
     board.ended(0)
 """

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.unit.worker.support import eventually
 from wg_core._retirer import Death, Retirer
 from wg_core._store_watch import StoreWatch
 from wg_core.job import JobState, NewJob
@@ -97,7 +98,7 @@ def test_finishing_is_bounded_when_the_store_stays_away(faulty: FaultyBackend) -
     retirer.add(die_at_work(faulty, "w1"))
     faulty.unavailable("retire", times=None)
     retirer.start()
+    eventually(lambda: faulty.hits["retire"])
     retirer.finish(0.2)
-    assert faulty.hits["retire"] > 0
     assert retirer.unsettled == 1
     assert retirer.join(30)

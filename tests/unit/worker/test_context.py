@@ -12,6 +12,7 @@ import pytest
 
 from tests.unit.worker.support import PATIENCE_SECONDS, Store, eventually, handler
 from wg_core import WorkerPool
+from wg_core._timeouts import Grace
 from wg_core.context import CurrentJob, current_job
 from wg_core.errors import JobCancelled, JobTimeout, NoCurrentJobError, PayloadError
 from wg_core.job import JobState
@@ -221,7 +222,7 @@ def test_check_raises_when_the_time_is_over(store: Store, make_pool: MakePool) -
 
     patient_job = handler(patient, timeout=0.05, max_retries=0)
     job_id = store.enqueue(patient_job)
-    make_pool(patient_job).run_until_idle(timeout=PATIENCE_SECONDS)
+    make_pool(patient_job, _grace=Grace(cooperative=600.0)).run_until_idle(timeout=PATIENCE_SECONDS)
     record = store.record(job_id)
     assert record is not None
     assert record.state is JobState.DEAD

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
 import pytest
 
 from tests.unit.worker.support import PATIENCE_SECONDS, Store, eventually
+from wg_core import _fetcher
 from wg_core._buffer import JobBuffer
 from wg_core._fetcher import UNREPORTED_BATCHES, Fetcher
 from wg_core._held import Lease
@@ -231,13 +233,29 @@ def test_a_suspect_does_not_wait_behind_one_that_takes_long(bench: Bench, store:
     assert bench.buffer.suspects_waiting == 0
 
 
-def test_a_wait_that_keeps_ending_without_work_does_not_spin(bench: Bench, backend: FaultyBackend) -> None:
+class Rest:
+    """Takes the place of the fetcher's rests, so that none takes time."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def wait(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+
+
+def test_a_wait_that_keeps_ending_without_work_does_not_spin(
+    bench: Bench, backend: FaultyBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_fetcher, "HINT_SECONDS", math.inf)  # however long such a wait takes on a slow machine
+    bench.fetcher._rest = rest = Rest()  # type: ignore[assignment]
     bench.wait_for_jobs(1)
-    until = time.monotonic() + 0.5
-    while time.monotonic() < until:
+    for _ in range(20):
         backend.interrupt()
         bench.fetcher.run_once()
-    assert backend.calls["wait"] < 50
+    assert backend.calls["wait"] == 20
+    assert len(rest.seconds) == 19
+    assert rest.seconds == sorted(rest.seconds)
+    assert rest.seconds[-1] == _fetcher.LOOK_SECONDS
 
 
 def test_stopping_ends_the_wait_in_the_store(bench: Bench) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from tests.unit.worker.support import PATIENCE_SECONDS, Store, body_of, eventually, handler
 from wg_core import JobError, WorkerPool
+from wg_core._prefetch import Prefetch
 from wg_core.backoff import MOST_BOUNCES
 from wg_core.context import current_job
 from wg_core.errors import BackendRejectedError, ConfigError, PayloadError, WgError
@@ -58,7 +59,11 @@ def test_inside_the_block_enqueue_goes_to_the_store_of_the_pool(store: Store, ma
     assert ran.is_set()
 
 
-def test_one_thread_runs_jobs_in_the_order_of_the_store(store: Store, make_pool: MakePool) -> None:
+def test_one_thread_runs_jobs_in_the_order_of_the_store(
+    store: Store, make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as nothing is given back: later jobs may pass by what is on its way back to the store."""
+    monkeypatch.setattr(Prefetch, "jobs_ahead", lambda _: 50)
     seen: list[int] = []
 
     def note(number: int) -> None:
@@ -171,6 +176,14 @@ def _work() -> None:
     pass
 
 
+@pytest.fixture
+def long_bounces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that nobody here can run does not come back during the test."""
+    monkeypatch.setattr("wg_core.backoff.BOUNCE_FIRST_SECONDS", 600.0)
+    monkeypatch.setattr("wg_core.backoff.BOUNCE_CAP_SECONDS", 600.0)
+
+
+@pytest.mark.usefixtures("long_bounces")
 def test_a_newer_envelope_is_left_to_newer_workers(store: Store, make_pool: MakePool) -> None:
     job_id = store.put(body=b'{"v":2,"args":[],"else":1}')
     make_pool(handler(_work, name="work")).run_until_idle(timeout=PATIENCE_SECONDS)
@@ -179,6 +192,7 @@ def test_a_newer_envelope_is_left_to_newer_workers(store: Store, make_pool: Make
     assert (record.state, record.bounces, record.attempt) == (JobState.SCHEDULED, 1, 0)
 
 
+@pytest.mark.usefixtures("long_bounces")
 def test_a_job_without_a_handler_is_left_to_other_workers(
     store: Store, make_pool: MakePool, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -190,13 +204,14 @@ def test_a_job_without_a_handler_is_left_to_other_workers(
     assert f"job {job_id} unheard_of [mail] attempt 1/4: no handler named 'unheard_of'" in caplog.text
 
 
+@pytest.mark.usefixtures("long_bounces")
 def test_a_backlog_that_cannot_run_here_is_one_line_in_the_log_for_each_name(
     store: Store, make_pool: MakePool, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(30):
         store.put("unknown")
         store.put("strange")
-    with make_pool():
+    with make_pool(threads=1):  # two may tell the same at once
         eventually(lambda: len(store.jobs(JobState.SCHEDULED)) == 60)
     warnings = [record.getMessage() for record in caplog.records if "no handler named" in record.getMessage()]
     assert len(warnings) == 2
@@ -339,14 +354,14 @@ def test_a_pool_with_a_url_closes_what_it_opened(namespace: str) -> None:
 
 
 def test_a_pool_that_ended_leaves_nothing_in_the_store_and_no_thread(store: Store, make_pool: MakePool) -> None:
-    before = {thread.name for thread in threading.enumerate()}
+    before = set(threading.enumerate())
     work = handler(_work)
     for _ in range(20):
         store.enqueue(work)
     make_pool(work).run_until_idle(timeout=PATIENCE_SECONDS)
     assert not store.backend.workers()
     assert store.is_empty()
-    assert {thread.name for thread in threading.enumerate()} <= before
+    assert set(threading.enumerate()) <= before
 
 
 def test_a_refused_registration_is_raised_by_start(make_pool: MakePool, backend: FaultyBackend) -> None:
@@ -390,14 +405,16 @@ def test_jobs_that_enqueue_jobs_are_waited_for(store: Store, make_pool: MakePool
 
 
 def test_a_pool_that_is_not_idle_in_time_says_what_was_left(store: Store, make_pool: MakePool) -> None:
-    release = threading.Event()
+    began, release = threading.Event(), threading.Event()
 
     def block() -> None:
+        began.set()
         assert release.wait(PATIENCE_SECONDS)
 
     block_job = handler(block)
     store.enqueue(block_job)
     with make_pool(block_job) as pool:
+        assert began.wait(PATIENCE_SECONDS)
         with pytest.raises(NotIdleError, match=r"not idle after 0.2 s: 1 jobs are held") as caught:
             pool.run_until_idle(timeout=0.2)
         assert isinstance(caught.value, TimeoutError)

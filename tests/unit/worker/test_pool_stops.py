@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -104,8 +103,8 @@ def test_the_handler_that_was_broken_off_is_told(store: Store, make_pool: MakePo
     ends: list[BaseException] = []
 
     def compute() -> None:
-        computing.set()
         try:
+            computing.set()
             while True:
                 pass
         except BaseException as error:
@@ -172,6 +171,7 @@ def test_a_job_of_one_start_whose_start_was_not_answered_goes_back(
     job_id = store.enqueue(blocker.job, at_most_once=True)
     eventually(lambda: backend.hits["report"])
     pool.stop(now=True)
+    eventually(pool._runtime.crew.stopping.is_set)  # before it, an answered Start would let the handler begin
     backend.heal()
     assert pool.join(PATIENCE_SECONDS)
     assert store.state(job_id) is JobState.READY
@@ -190,14 +190,12 @@ def test_a_store_that_is_away_does_not_keep_a_worker_from_stopping(
     done_job = handler(end)
     pool = make_pool(done_job)
     pool.start()
-    job_id = store.enqueue(done_job)
     backend.unavailable("report", times=None)
     backend.unavailable("retire", times=None)
+    job_id = store.enqueue(done_job)
     assert done.wait(PATIENCE_SECONDS)
-    began = time.monotonic()
     pool.stop()
     assert pool.join(PATIENCE_SECONDS)
-    assert time.monotonic() - began < 10
     assert pool.exit_code == 1
     assert store.state(job_id) is JobState.RUNNING  # its lease ends by itself, then it is rescued
 
@@ -217,7 +215,7 @@ def test_what_was_broken_off_and_could_not_be_reported_goes_back_without_using_a
     backend.unavailable("report", times=None)
     pool.stop(now=True)
     assert pool.join(PATIENCE_SECONDS)
-    assert backend.hits["report"]
+    assert backend.calls["retire"] == 1  # no report can have done it
     record = store.record(job_id)
     assert record is not None
     assert (record.state, record.attempt, record.crashes) == (JobState.READY, 0, 0)

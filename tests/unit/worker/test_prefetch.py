@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-import time
+from types import SimpleNamespace
 
 import pytest
 
+from wg_core import _prefetch
 from wg_core._prefetch import UNMEASURED_SUSPECTS, Prefetch
 from wg_core._slot import Slot
 
@@ -49,16 +50,17 @@ def test_only_what_ended_since_the_last_look_counts() -> None:
     assert prefetch.jobs_ahead() == 0
 
 
-def test_threads_that_are_all_blocked_end_the_prefetch_before_their_jobs_end() -> None:
+def test_threads_that_are_all_blocked_end_the_prefetch_before_their_jobs_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_prefetch, "time", SimpleNamespace(monotonic=lambda: 1_000.0))
     slots = slots_of(2)
     prefetch = Prefetch(lambda: slots, 100)
     ended(slots, 1_000, 0.0001)
     assert prefetch.jobs_ahead() == 500
-    slots[0].busy_since = time.monotonic() - 5
+    slots[0].busy_since = 995.0
     assert prefetch.jobs_ahead() == 500
-    slots[1].busy_since = time.monotonic() - 0.1
+    slots[1].busy_since = 999.6
     assert prefetch.jobs_ahead() == 500
-    slots[1].busy_since = time.monotonic() - 1
+    slots[1].busy_since = 999.4
     assert prefetch.jobs_ahead() == 0
 
 

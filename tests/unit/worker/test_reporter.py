@@ -218,9 +218,10 @@ def test_an_outcome_over_which_the_backend_breaks_does_not_hold_up_the_others(
             held = store.hold(lease, id=job_id)
             reporter.submit(held, ack(held))
         reporter.start()
-        eventually(lambda: reporter.unreported == 1)
+        eventually(lambda: (store.state("a"), store.state("b")) == (None, None))
         reporter.abandon()
         assert reporter.join(PATIENCE_SECONDS)
+        assert reporter.unreported == 1
         assert (store.state("a"), store.state("bad"), store.state("b")) == (None, JobState.RUNNING, None)
 
 

@@ -6,11 +6,23 @@ import gc
 import math
 import sys
 import threading
+from collections.abc import Iterator
+
+import pytest
 
 from tests.unit.worker.support import PATIENCE_SECONDS, Store
 from wg_core._held import HeldJob
 from wg_core._slot import RaisedCancel, RaisedTimeout, Slot
 from wg_core.errors import JobTimeout
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    """A destructor that is hit by an exception from outside swallows it and warns; garbage may be of any test."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 def slot_of_this_thread() -> Slot:
@@ -61,6 +73,7 @@ def test_nothing_is_raised_in_the_handler_of_another_job(store: Store) -> None:
     assert slot.guard(first, math.inf, slot.raise_in_handler, RaisedTimeout, second) is None
 
 
+@pytest.mark.usefixtures("no_collection")
 def test_an_exception_asked_for_in_the_last_moment_of_a_handler_never_leaves_the_guard(store: Store) -> None:
     """Asked for from the handler's own last call: whatever bytecode it hits, the code behind the guard is safe."""
     slot, held = slot_of_this_thread(), store.hold(store.lease())
@@ -71,6 +84,7 @@ def test_an_exception_asked_for_in_the_last_moment_of_a_handler_never_leaves_the
     assert slot.busy_since is None
 
 
+@pytest.mark.usefixtures("no_collection")
 def test_a_thread_that_asks_all_the_time_never_hits_code_outside_the_guard(store: Store) -> None:
     slot, held = slot_of_this_thread(), store.hold(store.lease())
     over = threading.Event()
@@ -92,6 +106,7 @@ def test_a_thread_that_asks_all_the_time_never_hits_code_outside_the_guard(store
         pest.join(PATIENCE_SECONDS)
 
 
+@pytest.mark.usefixtures("no_collection")
 def test_an_exception_from_outside_never_leaves_the_guard_beside_the_error_of_the_handler(store: Store) -> None:
     """Threads change places as often as they can, so that it is asked for at every place where it could hit."""
     slot, held = slot_of_this_thread(), store.hold(store.lease())
@@ -110,12 +125,10 @@ def test_an_exception_from_outside_never_leaves_the_guard_beside_the_error_of_th
     pause = sys.getswitchinterval()
     pest.start()
     sys.setswitchinterval(0.000_001)
-    gc.disable()  # a destructor that is hit swallows the exception and warns
     try:
         while len(hits) < 4_000:
             assert isinstance(slot.guard(held, math.inf, fail), ValueError | JobTimeout)
     finally:
-        gc.enable()
         sys.setswitchinterval(pause)
         over.set()
         pest.join(PATIENCE_SECONDS)
