@@ -32,36 +32,47 @@ def keep_inherited(*things: object) -> None:
     _inherited.append(things)
 
 
+class _Ticket:
+    """One thread that is inside."""
+
+
 class Gate:
-    """Counts the threads inside, and can be closed to wait until nobody is."""
+    """Knows how many threads are inside, and can be closed to wait until nobody is.
+
+    The time limit of a handler raises an exception in its thread at any step. So threads are counted by tickets, which
+    vanish with their calls, and the plain lock is taken, never the condition, which takes it in Python code, where an
+    exception could leave it locked for ever.
+    """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._inside = 0
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._inside: weakref.WeakSet[_Ticket] = weakref.WeakSet()  # under the lock
         self._is_open = True
 
     @contextmanager
     def inside(self) -> Iterator[None]:
         """Enter, waiting while the gate is closed."""
-        with self._changed:
+        ticket = _Ticket()
+        with self._lock:
             self._changed.wait_for(lambda: self._is_open)
-            self._inside += 1
+            self._inside.add(ticket)
         try:
             yield
         finally:
-            with self._changed:
-                self._inside -= 1
+            with self._lock:
+                self._inside.discard(ticket)
                 self._changed.notify_all()
 
     def close(self, timeout_seconds: float) -> bool:
         """Let nobody in any more; tell whether everybody left in time."""
-        with self._changed:
+        with self._lock:
             self._is_open = False
             return self._changed.wait_for(lambda: not self._inside, timeout=timeout_seconds)
 
     def open(self) -> None:
         """Let everybody in again."""
-        with self._changed:
+        with self._lock:
             self._is_open = True
             self._changed.notify_all()
 
