@@ -171,7 +171,8 @@ class Backend(ABC):
 
         `first=True` registers the worker (again: idempotent). Otherwise a worker that is not there, or gone, is
         answered `lease_lost` and stays away: gone is final. A lease that ran out but was not yet rescued is
-        renewed. The answer lists pending cancels of jobs the worker runs and the paused queues.
+        renewed. The answer lists pending cancels of jobs the worker runs and the paused queues. A worker that a
+        rescue in another transaction is just giving up may be answered as alive; its next beat tells.
         """
 
     @abstractmethod

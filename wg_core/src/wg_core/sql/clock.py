@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,13 +26,13 @@ class _Reading:
 class ServerClock:
     """Tells the server's time in milliseconds. Thread-safe; itself without I/O but in `read`.
 
+    Each of its fields is written whole, so it needs no lock, which the child of a fork could inherit locked.
     The offset is measured against a clock that nobody sets and that goes on while the machine sleeps. Half the
     round trip is taken for the way back; the error is at most the other half.
     """
 
     def __init__(self, *, fresh_seconds: float = FRESH_SECONDS) -> None:
         self._fresh_seconds = fresh_seconds
-        self._lock = threading.Lock()
         self._reading: _Reading | None = None
         self._forgotten = False
 
@@ -54,14 +53,12 @@ class ServerClock:
         """Measure the offset: `ask` makes one round trip and returns the server's milliseconds, or raises."""
         sent = _seconds()
         server = ask()
-        with self._lock:
-            self._reading = _Reading(server, (sent + _seconds()) / 2)
-            self._forgotten = False
+        self._reading = _Reading(server, (sent + _seconds()) / 2)
+        self._forgotten = False
 
     def forget(self) -> None:
         """Let it be read again at the next chance: after a failover the server may be another machine."""
-        with self._lock:
-            self._forgotten = True
+        self._forgotten = True
 
 
 def _seconds() -> float:
