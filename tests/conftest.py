@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import uuid
 from collections.abc import Iterator
 
 import pytest
 
 from wg_core.testing.servers import MariaDBServer, PostgresServer, RedisServer
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C, also where a shell started us in the background and had it ignored: our children inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
