@@ -22,7 +22,6 @@ from wg_core.job import JobState
 from wg_core.protocol import DeleteJobs, JobFilter
 from wg_core.registry import open_backend
 
-pytestmark = pytest.mark.timeout(240)
 COMMAND = [sys.executable, "-m", "wg_core.cli", "demo"]
 
 

@@ -92,7 +92,6 @@ def test_no_job_is_lost_or_stranded_while_processes_are_killed_again_and_again(
     assert len(charges) == len(set(charges)), "an at-most-once job started twice"
 
 
-@pytest.mark.timeout(300)
 def test_a_killed_worker_process_gives_its_jobs_back_at_once_not_after_the_lease(
     store_url: str, backend: Backend, log: Log, start_tree: Callable[..., Tree], tmp_path: Path
 ) -> None:

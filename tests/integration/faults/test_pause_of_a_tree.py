@@ -6,8 +6,6 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from audit import at_rest, is_charge
 from trees import NAMESPACE, Log, Tree, producing, wait_for
 from wg_core import Client
@@ -18,7 +16,6 @@ LEASE = ("--lease", "6", "--heartbeat", "0.5")
 """To be waited for, but no shorter: nobody but the sleeper may lose a lease here, however slow the machine is."""
 
 
-@pytest.mark.timeout(240)
 def test_what_was_given_away_while_the_machine_slept_is_neither_run_nor_reported_by_it(
     store_url: str, backend: Backend, log: Log, start_tree: Callable[..., Tree], tmp_path: Path
 ) -> None:

@@ -72,7 +72,6 @@ def test_a_standby_takes_over_and_workers_and_producers_go_on_through_the_second
             assert not recovering
 
 
-@pytest.mark.timeout(300)
 def test_a_worker_tree_drains_thousands_of_jobs_through_pgbouncer_in_transaction_mode(
     server: PostgresServer, log: Log, start_tree: Callable[..., Tree]
 ) -> None:

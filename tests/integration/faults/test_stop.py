@@ -6,8 +6,6 @@ import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import pytest
-
 from audit import at_rest, audit
 from trees import NAMESPACE, Log, Tree, producing, wait_for
 from wg_core import Client
@@ -16,7 +14,6 @@ from wg_core.job import JobRecord, JobState
 from wg_core.protocol import JobFilter
 
 
-@pytest.mark.timeout(240)
 def test_sigterm_under_load_leaves_nothing_running_and_no_attempt_used_up(
     store_url: str, backend: Backend, log: Log, start_tree: Callable[..., Tree]
 ) -> None:
