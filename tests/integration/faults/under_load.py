@@ -35,9 +35,13 @@ class Load:
         return [line for line in lines if any(word in line for word in words)]
 
     def await_progress(self, jobs: int = 1) -> None:
-        """Return when that many more handlers have ended."""
+        """Return when that many more handlers have ended, and the store is back for all who had missed it.
+
+        A worker says only once that it is away: one that does not know better yet would not notice the next outage.
+        """
         wanted = len(self.log.of("ended")) + jobs
         wait_for(lambda: len(self.log.of("ended")) >= wanted, "workers going on by themselves")
+        wait_for(lambda: len(self.said("the store is back")) == self.noticed(), "the store back for everybody")
 
 
 @contextmanager
